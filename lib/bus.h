@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* What a handle consists of. Only the modules above the store see it whole: publish, subscription, relay, step, look. */
+#ifndef BB_BUS_H
+#define BB_BUS_H
+
+#include "buffer.h"
+#include "kind.h"
+#include "reader.h"
+#include "session.h"
+#include "store.h"
+
+struct bb_worker;
+
+struct busbar {
+    bb_store store;
+    const busbar_port *port;
+    busbar_options options; /* every member has its effective value */
+    char *source;           /* options.source points here */
+
+    /* write path */
+    bool schema_confirmed; /* tables of this version were seen in a committed state */
+    bb_boot boot;
+    bb_session session;
+    bb_kinds kinds;
+    bb_buffer extensions;
+
+    /* workers */
+    struct bb_worker *workers; /* a list, in order of registration */
+    struct bb_worker *next;    /* whose turn it is */
+    bb_reader reader;          /* of the workers */
+    int64_t heads[BUSBAR_LANE_COUNT];
+    int64_t watermark[BUSBAR_LANE_COUNT];
+    busbar_clock_quality clock_noted;
+    uint64_t write_free_us; /* the write lock is left to others until then */
+    uint64_t prune_due_us;
+    bool in_handler;
+
+    /* wake-up */
+    void *wake; /* NULL: not opened */
+};
+
+/* Time as workers use it. */
+uint64_t bb_bus_now_us(const busbar *bus);
+
+/* BUSBAR_EMISUSE inside a handler, with its detail. */
+int bb_bus_outside_handler(busbar *bus);
+/* The same, and BUSBAR_ETXN in an open transaction. */
+int bb_bus_idle(busbar *bus);
+
+/* The tables are there and of this version: looks once, then trusts. In a scope, or outside any transaction. */
+int bb_bus_ensure_schema(busbar *bus);
+
+#endif

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+#include "consumer.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "log.h"
+#include "text.h"
+
+static const char FIND[] = "SELECT id, class, pattern FROM main.busbar_consumer WHERE name = ?1";
+static const char INSERT[] = "INSERT INTO main.busbar_consumer (name, class, pattern) VALUES (?1, ?2, ?3)";
+static const char SET_PATTERN[] = "UPDATE main.busbar_consumer SET pattern = ?2 WHERE id = ?1";
+static const char INSERT_CURSOR[] =
+    "INSERT INTO main.busbar_cursor (consumer, lane, start, cursor) VALUES (?1, ?2, ?3, ?3)";
+static const char CURSORS[] = "SELECT lane, start, cursor FROM main.busbar_cursor WHERE consumer = ?1";
+static const char ADVANCE[] =
+    "UPDATE main.busbar_cursor SET cursor = ?3, filtered = filtered + ?4, delivered = delivered + ?5, dead = dead + ?6,"
+    " expired = expired + ?7, rate_mhz = ?8 WHERE consumer = ?1 AND lane = ?2";
+/* On the row of one lane: the page is written by the batch's end anyway. */
+static const char BEGIN_BATCH[] = "UPDATE main.busbar_cursor SET batch = batch + 1 WHERE consumer = ?1 AND lane = 0";
+static const char LAST_BATCH[] = "SELECT batch FROM main.busbar_cursor WHERE consumer = ?1 AND lane = 0";
+static const char NOTE_ERROR[] =
+    "UPDATE main.busbar_consumer SET last_error = ?2 WHERE id = ?1 AND last_error IS NOT ?2";
+static const char FLOOR[] = "SELECT min(cursor) FROM main.busbar_cursor WHERE lane = ?1";
+static const char NEXT[] = "SELECT id, class, name, pattern, owner, last_error FROM main.busbar_consumer"
+                           " WHERE name > ?1 ORDER BY name LIMIT 1";
+static const char PROGRESS[] = "SELECT lane, start, cursor, filtered, delivered, dead, expired, evicted, rate_mhz,"
+                               " (SELECT count(*) FROM main.busbar_exception AS e"
+                               "  WHERE e.consumer = c.consumer AND e.lane = c.lane AND e.state <> 3)"
+                               " FROM main.busbar_cursor AS c WHERE consumer = ?1";
+static const char DELETE_CONSUMER[] = "DELETE FROM main.busbar_consumer WHERE id = ?1";
+static const char DELETE_CURSORS[] = "DELETE FROM main.busbar_cursor WHERE consumer = ?1";
+static const char DELETE_EXCEPTIONS[] = "DELETE FROM main.busbar_exception WHERE consumer = ?1";
+
+typedef struct found {
+    int64_t id;
+    int64_t class_;
+    bool same_pattern;
+} found;
+
+/* BB_ROW when found. */
+static int find(bb_store *store, const char *name, const char *pattern, found *out)
+{
+    sqlite3_stmt *stmt;
+    int result = bb_store_prepare(store, FIND, &stmt);
+    if (result < 0)
+        return result;
+    bb_bind_text(store, stmt, 1, name);
+    result = bb_store_step(store, stmt);
+    if (result < 0)
+        return result;
+    if (result == BB_ROW) {
+        const char *stored = bb_column_text(store, stmt, 2);
+        out->id = bb_column_integer(store, stmt, 0);
+        out->class_ = bb_column_integer(store, stmt, 1);
+        out->same_pattern = pattern && stored && strcmp(stored, pattern) == 0;
+    }
+    bb_store_end(store, stmt);
+    return result;
+}
+
+static int insert(bb_store *store, const char *name, busbar_class class_, const char *pattern, int64_t *out_id)
+{
+    sqlite3_stmt *stmt;
+    int result = bb_store_prepare(store, INSERT, &stmt);
+    if (result < 0)
+        return result;
+    bb_bind_text(store, stmt, 1, name);
+    bb_bind_integer(store, stmt, 2, (int64_t)class_);
+    bb_bind_text(store, stmt, 3, pattern);
+    result = bb_store_run(store, stmt);
+    if (result == BUSBAR_OK)
+        *out_id = store->sql->last_insert_rowid(store->db);
+    return result;
+}
+
+/* The beginning is the oldest event that the log still has. */
+static int start_of(bb_store *store, busbar_lane lane, const int64_t *heads, bool from_beginning, int64_t *out_start)
+{
+    *out_start = heads[lane];
+    if (!from_beginning || heads[lane] == 0)
+        return BUSBAR_OK;
+    int64_t first = 0;
+    int result = bb_log_first(store, lane, &first);
+    *out_start = first - 1;
+    return result;
+}
+
+static int create(bb_store *store, const char *name, busbar_class class_, const char *pattern, bool from_beginning,
+                  int64_t *out_id)
+{
+    int64_t heads[BUSBAR_LANE_COUNT];
+    int result = bb_log_heads(store, heads);
+    if (result == BUSBAR_OK)
+        result = insert(store, name, class_, pattern, out_id);
+    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++) {
+        int64_t values[] = {*out_id, lane, 0};
+        result = start_of(store, (busbar_lane)lane, heads, from_beginning, &values[2]);
+        if (result == BUSBAR_OK)
+            result = bb_store_change(store, INSERT_CURSOR, values, 3);
+    }
+    return result;
+}
+
+static int set_pattern(bb_store *store, int64_t id, const char *pattern)
+{
+    sqlite3_stmt *stmt;
+    int result = bb_store_prepare(store, SET_PATTERN, &stmt);
+    if (result < 0)
+        return result;
+    bb_bind_integer(store, stmt, 1, id);
+    bb_bind_text(store, stmt, 2, pattern);
+    return bb_store_run(store, stmt);
+}
+
+static int fail_named(bb_store *store, int code, const char *before, const char *name, const char *after)
+{
+    char text[BUSBAR_DETAIL_SIZE];
+    bb_text detail = bb_text_on(text, sizeof text);
+    bb_text_add(&detail, before);
+    bb_text_add(&detail, name);
+    bb_text_add(&detail, after);
+    return bb_store_fail(store, code, text);
+}
+
+int bb_consumer_ensure(bb_store *store, const char *name, busbar_class class_, const char *pattern, bool from_beginning,
+                       int64_t *out_id)
+{
+    found row = {.id = 0};
+    int result = find(store, name, pattern, &row);
+    if (result == BUSBAR_OK)
+        return create(store, name, class_, pattern, from_beginning, out_id);
+    if (result < 0)
+        return result;
+    if (row.class_ != (int64_t)class_)
+        return fail_named(store, BUSBAR_ECLASS, "the name \"", name,
+                          class_ == BUSBAR_CLASS_ROUTE ? "\" belongs to a subscription: choose another for the route"
+                                                       : "\" belongs to a route: choose another for the subscription");
+    *out_id = row.id;
+    return row.same_pattern ? BUSBAR_OK : set_pattern(store, row.id, pattern);
+}
+
+int bb_consumer_find(bb_store *store, const char *name, int64_t *out_id)
+{
+    found row = {.id = 0};
+    int result = find(store, name, NULL, &row);
+    if (result == BUSBAR_OK)
+        return fail_named(store, BUSBAR_ENOTFOUND, "there is no consumer named \"", name, "\"");
+    if (result == BB_ROW)
+        *out_id = row.id;
+    return result < 0 ? result : BUSBAR_OK;
+}
+
+int bb_consumer_delete(bb_store *store, int64_t id)
+{
+    int result = bb_store_change(store, DELETE_EXCEPTIONS, &id, 1);
+    if (result == BUSBAR_OK)
+        result = bb_store_change(store, DELETE_CURSORS, &id, 1);
+    if (result == BUSBAR_OK)
+        result = bb_store_change(store, DELETE_CONSUMER, &id, 1);
+    return result;
+}
+
+int bb_consumer_cursors(bb_store *store, int64_t id, bb_cursor out_cursors[BUSBAR_LANE_COUNT])
+{
+    sqlite3_stmt *stmt;
+    int result = bb_store_prepare(store, CURSORS, &stmt);
+    if (result < 0)
+        return result;
+    bb_bind_integer(store, stmt, 1, id);
+    int count = 0;
+    while ((result = bb_store_step(store, stmt)) == BB_ROW) {
+        int64_t lane = bb_column_integer(store, stmt, 0);
+        if (lane < 0 || lane >= BUSBAR_LANE_COUNT)
+            continue;
+        out_cursors[lane].start = bb_column_integer(store, stmt, 1);
+        out_cursors[lane].cursor = bb_column_integer(store, stmt, 2);
+        count++;
+    }
+    if (result < 0)
+        return result;
+    bb_store_end(store, stmt);
+    return count == BUSBAR_LANE_COUNT
+               ? BUSBAR_OK
+               : bb_store_fail(store, BUSBAR_ENOTFOUND, "the consumer was removed: register it again");
+}
+
+static void copy_column(bb_store *store, sqlite3_stmt *stmt, int index, char *out, size_t capacity)
+{
+    const char *value = bb_column_text(store, stmt, index);
+    bb_text text = bb_text_on(out, capacity);
+    bb_text_add(&text, value ? value : "");
+}
+
+int bb_consumer_next(bb_store *store, const char *after, bb_consumer_view *out_view)
+{
+    sqlite3_stmt *stmt;
+    int result = bb_store_prepare(store, NEXT, &stmt);
+    if (result < 0)
+        return result;
+    bb_bind_text(store, stmt, 1, after);
+    result = bb_store_step(store, stmt);
+    if (result < 0)
+        return result;
+    if (result == BB_ROW) {
+        out_view->id = bb_column_integer(store, stmt, 0);
+        out_view->class_ = bb_column_integer(store, stmt, 1);
+        copy_column(store, stmt, 2, out_view->name, sizeof out_view->name);
+        copy_column(store, stmt, 3, out_view->pattern, sizeof out_view->pattern);
+        copy_column(store, stmt, 4, out_view->worker, sizeof out_view->worker);
+        copy_column(store, stmt, 5, out_view->last_error, sizeof out_view->last_error);
+    }
+    bb_store_end(store, stmt);
+    return result;
+}
+
+int bb_consumer_progress(bb_store *store, int64_t id, busbar_progress out_progress[BUSBAR_LANE_COUNT],
+                         int64_t *out_rate_mhz)
+{
+    sqlite3_stmt *stmt;
+    int result = bb_store_prepare(store, PROGRESS, &stmt);
+    if (result < 0)
+        return result;
+    bb_bind_integer(store, stmt, 1, id);
+    *out_rate_mhz = 0;
+    while ((result = bb_store_step(store, stmt)) == BB_ROW) {
+        int64_t lane = bb_column_integer(store, stmt, 0);
+        if (lane < 0 || lane >= BUSBAR_LANE_COUNT)
+            continue;
+        out_progress[lane] = (busbar_progress){
+            .start = bb_column_integer(store, stmt, 1),
+            .cursor = bb_column_integer(store, stmt, 2),
+            .filtered = bb_column_integer(store, stmt, 3),
+            .delivered = bb_column_integer(store, stmt, 4),
+            .dead = bb_column_integer(store, stmt, 5),
+            .expired = bb_column_integer(store, stmt, 6),
+            .evicted = bb_column_integer(store, stmt, 7),
+            .retrying = bb_column_integer(store, stmt, 9),
+        };
+        int64_t rate_mhz = bb_column_integer(store, stmt, 8);
+        *out_rate_mhz = rate_mhz > *out_rate_mhz ? rate_mhz : *out_rate_mhz;
+    }
+    if (result == BUSBAR_OK)
+        bb_store_end(store, stmt);
+    return result;
+}
+
+int bb_consumer_advance(bb_store *store, int64_t id, busbar_lane lane, const bb_advance *advance, int64_t rate_mhz)
+{
+    int64_t values[] = {
+        id,      (int64_t)lane, advance->cursor, advance->filtered, advance->delivered, advance->dead, advance->expired,
+        rate_mhz};
+    return bb_store_change(store, ADVANCE, values, 8);
+}
+
+int bb_consumer_last_batch(bb_store *store, int64_t id, int64_t *out_batch)
+{
+    int result = bb_store_integer(store, LAST_BATCH, &id, 1, out_batch);
+    return result < 0 ? result : BUSBAR_OK;
+}
+
+int bb_consumer_begin_batch(bb_store *store, int64_t id, int64_t *out_batch)
+{
+    int result = bb_store_change(store, BEGIN_BATCH, &id, 1);
+    return result < 0 ? result : bb_consumer_last_batch(store, id, out_batch);
+}
+
+int bb_consumer_note_error(bb_store *store, int64_t id, const char *text)
+{
+    sqlite3_stmt *stmt;
+    int result = bb_store_prepare(store, NOTE_ERROR, &stmt);
+    if (result < 0)
+        return result;
+    bb_bind_integer(store, stmt, 1, id);
+    bb_bind_text(store, stmt, 2, text);
+    return bb_store_run(store, stmt);
+}
+
+int bb_consumer_floor(bb_store *store, busbar_lane lane, int64_t *out_floor)
+{
+    sqlite3_stmt *stmt;
+    int result = bb_store_prepare(store, FLOOR, &stmt);
+    if (result < 0)
+        return result;
+    bb_bind_integer(store, stmt, 1, (int64_t)lane);
+    result = bb_store_step(store, stmt);
+    if (result < 0)
+        return result;
+    bool none = result != BB_ROW || bb_column_is_null(store, stmt, 0);
+    *out_floor = none ? INT64_MAX : bb_column_integer(store, stmt, 0);
+    bb_store_end(store, stmt);
+    return BUSBAR_OK;
+}

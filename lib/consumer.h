@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/* Consumers: durable readers of the log, with a cursor and counters per lane, and the lease of the worker that holds one. */
+#ifndef BB_CONSUMER_H
+#define BB_CONSUMER_H
+
+#include "store.h"
+
+typedef struct bb_cursor {
+    int64_t start;
+    int64_t cursor; /* everything up to here is finished, or is an exception */
+} bb_cursor;
+
+/* What one piece of work adds to a lane. */
+typedef struct bb_advance {
+    int64_t cursor; /* new position; not below the old one */
+    int64_t filtered;
+    int64_t delivered;
+    int64_t dead;
+    int64_t expired;
+} bb_advance;
+
+/*
+ * Makes the consumer durable if it is not, and keeps its pattern up to date. In a transaction. *out_id: its number.
+ * BUSBAR_ECLASS if the name is of the other class.
+ */
+int bb_consumer_ensure(bb_store *store, const char *name, busbar_class class_, const char *pattern, bool from_beginning,
+                       int64_t *out_id);
+/* BUSBAR_ENOTFOUND, with a detail that names it. */
+int bb_consumer_find(bb_store *store, const char *name, int64_t *out_id);
+/* Deletes the consumer with its cursors and exceptions. In a transaction. */
+int bb_consumer_delete(bb_store *store, int64_t id);
+
+/* One consumer as a person sees it. */
+typedef struct bb_consumer_view {
+    int64_t id;
+    int64_t class_;
+    char name[BUSBAR_NAME_MAX + 1];
+    char pattern[BUSBAR_PATTERN_MAX + 1];
+    char worker[BUSBAR_DETAIL_SIZE];     /* "": nobody */
+    char last_error[BUSBAR_DETAIL_SIZE]; /* "": none */
+} bb_consumer_view;
+
+/* The first one by name after `after` ("" for the first of all). BB_ROW, or BUSBAR_OK: no more. Nothing stays open. */
+int bb_consumer_next(bb_store *store, const char *after, bb_consumer_view *out_view);
+/* Counters and rate of every lane; `retrying` is counted from the exceptions. */
+int bb_consumer_progress(bb_store *store, int64_t id, busbar_progress out_progress[BUSBAR_LANE_COUNT],
+                         int64_t *out_rate_mhz);
+
+int bb_consumer_cursors(bb_store *store, int64_t id, bb_cursor out_cursors[BUSBAR_LANE_COUNT]);
+/* Moves a lane's cursor and adds to its counters. rate_mhz: delivered per 1000 seconds, 0 if not known. */
+int bb_consumer_advance(bb_store *store, int64_t id, busbar_lane lane, const bb_advance *advance, int64_t rate_mhz);
+/* Counts a batch begun, and gives its number: tells afterwards whether the batch's transaction was committed. */
+int bb_consumer_begin_batch(bb_store *store, int64_t id, int64_t *out_batch);
+int bb_consumer_last_batch(bb_store *store, int64_t id, int64_t *out_batch);
+/* Text of the last failure, NULL to clear it. Writes only a change. */
+int bb_consumer_note_error(bb_store *store, int64_t id, const char *text);
+
+/* The lowest position that some consumer still needs is above *out_floor. INT64_MAX if there is no consumer at all. */
+int bb_consumer_floor(bb_store *store, busbar_lane lane, int64_t *out_floor);
+
+#endif

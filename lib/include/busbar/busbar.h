@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * busbar/busbar.h: the application's interface.
+ *
+ * Busbar is an event bus inside the application's own SQLite database. An event is published in the same transaction as
+ * the state it tells of; handlers run locally; routes forward events through a transport when there is a connection.
+ *
+ * Durability   An event exists if and only if the transaction (or savepoint) that published it committed. No transport,
+ *              and no handler outside a transaction, sees it before a synced commit would keep it through a power cut.
+ * Threads      A handle belongs to one sqlite3 connection and has that connection's thread rules. No function starts a
+ *              thread, sleeps, or waits for a network. Handles on different connections are independent.
+ * Allocation   Opening, registering and the first use of an event kind allocate; publishing a known kind does not.
+ * Callbacks    Handlers run inside busbar_step(). They may use the connection and publish. They must not close the bus,
+ *              step it, or end the transaction they run in: each of these is refused or caught.
+ * Results      int functions return 0, or a negative code of BUSBAR_ERROR_MAP; positive only where the comment says so.
+ *              Outputs are untouched on failure. busbar_error_get() has the detail of the last failure on a handle.
+ *              Every function that reaches the database may also return the codes of the "environment" part of the list;
+ *              the comments below name the others.
+ * Structs      Option and event structs begin with their size, and zero means default in every member.
+ * Strings      UTF-8, NUL-terminated. Inputs are copied where they are kept, unless the comment says otherwise.
+ */
+#ifndef BUSBAR_H
+#define BUSBAR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <busbar/port.h>
+#include <busbar/transport.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define BUSBAR_API __attribute__((visibility("default")))
+#else
+#define BUSBAR_API
+#endif
+
+/* The library's version, and the version of the tables it writes. The second changes only with a migration. */
+#define BUSBAR_VERSION_MAJOR  0
+#define BUSBAR_VERSION_MINOR  1
+#define BUSBAR_VERSION_PATCH  0
+#define BUSBAR_SCHEMA_VERSION 1
+
+/* Limits, in bytes of UTF-8 unless named otherwise. Longer input is refused, never cut. */
+#define BUSBAR_TYPE_MAX            255
+#define BUSBAR_SOURCE_MAX          1024
+#define BUSBAR_ID_MAX              255
+#define BUSBAR_SUBJECT_MAX         1024
+#define BUSBAR_KEY_MAX             255
+#define BUSBAR_CONTENT_TYPE_MAX    255
+#define BUSBAR_SCHEMA_URI_MAX      1024
+#define BUSBAR_TIME_MAX            40
+#define BUSBAR_EXTENSION_COUNT_MAX 32
+#define BUSBAR_EXTENSION_NAME_MAX  64
+#define BUSBAR_EXTENSION_VALUE_MAX 4096
+#define BUSBAR_NAME_MAX            64 /* of a consumer: letters, digits, '.', '_', '-' */
+#define BUSBAR_PATTERN_MAX         255
+#define BUSBAR_TOPIC_MAX           1024  /* a template, and what it expands to */
+#define BUSBAR_DATA_DEFAULT_MAX    65536 /* options.max_data_bytes == 0 */
+#define BUSBAR_DATA_MAX            (256 * 1024 * 1024)
+#define BUSBAR_JSON_DEPTH_MAX      256 /* nesting of JSON data */
+
+#define BUSBAR_FOREVER      UINT64_MAX
+#define BUSBAR_TIME_UNKNOWN INT64_MIN
+
+/* ---- Errors --------------------------------------------------------------------------------------------------------- */
+
+/* One list yields the enum, busbar_error_name() and busbar_error_text(). */
+#define BUSBAR_ERROR_MAP(X)                                                                                            \
+    /* misuse: a mistake of the caller */                                                                              \
+    X(EINVAL, -1, "an argument is missing or out of range")                                                            \
+    X(EMISUSE, -2, "not allowed here: inside a handler, or after close")                                               \
+    X(ETXN, -3, "not allowed inside an open transaction")                                                              \
+    X(ENOTXN, -4, "this bus publishes only inside a transaction, and none is open")                                    \
+    X(EPORT, -5, "the port is missing, too old, or lacks a function")                                                  \
+    X(ENOTSUP, -6, "not supported by this build or this port")                                                         \
+    /* one field of an event, a handler or a route */                                                                  \
+    X(ETYPE, -20, "type is not a dot-separated event type")                                                            \
+    X(ESOURCE, -21, "source is not a URI-reference")                                                                   \
+    X(EID, -22, "id is empty, too long or not printable UTF-8")                                                        \
+    X(ESUBJECT, -23, "subject is empty, too long or not printable UTF-8")                                              \
+    X(EKEY, -24, "key is empty, too long or not printable UTF-8")                                                      \
+    X(ECONTENTTYPE, -25, "datacontenttype is not a media type")                                                        \
+    X(EDATASCHEMA, -26, "dataschema is not an absolute URI")                                                           \
+    X(ETIME, -27, "time is not an RFC 3339 timestamp")                                                                 \
+    X(EEXTENSION, -28, "an extension attribute has a name or value that CloudEvents does not allow")                   \
+    X(EDATASIZE, -29, "data is larger than this bus allows")                                                           \
+    X(EJSON, -30, "data is not valid JSON")                                                                            \
+    X(ELANE, -31, "there is no such lane")                                                                             \
+    X(ENAME, -32, "a consumer's name is empty, too long or has other characters than letters, digits, . _ -")          \
+    X(EPATTERN, -33, "the type pattern is malformed")                                                                  \
+    X(ETOPIC, -34, "the topic template is malformed")                                                                  \
+    X(EEVENT, -35, "not a CloudEvent in JSON format")                                                                  \
+    /* expected outcomes */                                                                                            \
+    X(ENOTFOUND, -50, "there is no such thing")                                                                        \
+    X(EEXISTS, -51, "a consumer of this name is already registered on this handle")                                    \
+    X(ECLASS, -52, "the name belongs to a consumer of the other class (subscription, route)")                          \
+    X(ELEASE, -53, "another worker holds this consumer")                                                               \
+    /* environment: SQLite and the platform */                                                                         \
+    X(ENOMEM, -70, "out of memory")                                                                                    \
+    X(ELOCKED, -71, "the database is locked by another connection; try again")                                         \
+    X(ESTALE, -72, "your transaction's snapshot is stale; roll back and start it again")                               \
+    X(EROLLEDBACK, -73, "SQLite has rolled the whole transaction back; nothing of it was kept")                        \
+    X(EFULL, -74, "the disk or the database is full")                                                                  \
+    X(EIO, -75, "the storage reported an I/O error")                                                                   \
+    X(ECORRUPT, -76, "the database file is damaged")                                                                   \
+    X(EREADONLY, -77, "the database is read-only")                                                                     \
+    X(ECANTOPEN, -78, "the database or one of its files cannot be opened")                                             \
+    X(ERANDOM, -79, "the port has no random bytes")                                                                    \
+    X(ESQLITE, -80, "SQLite reported an error")                                                                        \
+    X(ETRANSPORT, -81, "the transport could not start")                                                                \
+    /* version and setting */                                                                                          \
+    X(ESCHEMANEWER, -90, "the tables were written by a newer Busbar")                                                  \
+    X(ESCHEMAOLDER, -91, "the tables were written by an older Busbar and this connection cannot migrate them")         \
+    X(ENOTBUS, -92, "this is not a Busbar database")                                                                   \
+    X(EUNSAFE, -93, "journal_mode OFF or MEMORY, or synchronous OFF, would lose committed events")                     \
+    X(ECOPY, -94, "the connection was opened by another copy of SQLite; pass its routines in options.sqlite")          \
+    X(EOLDSQLITE, -95, "SQLite is older than 3.37.0")
+
+enum busbar_code {
+    BUSBAR_OK = 0,
+    BUSBAR_DUPLICATE = 1, /* busbar_publish: an event with this source and id exists already */
+#define BUSBAR_ERROR_ENUM(name, value, text) BUSBAR_##name = value,
+    BUSBAR_ERROR_MAP(BUSBAR_ERROR_ENUM)
+#undef BUSBAR_ERROR_ENUM
+};
+
+/* The code's name ("BUSBAR_EFULL") and its sentence. Static texts; unknown codes have texts too. Any context. */
+BUSBAR_API const char *busbar_error_name(int code);
+BUSBAR_API const char *busbar_error_text(int code);
+
+#define BUSBAR_DETAIL_SIZE 256
+
+typedef struct busbar_error {
+    int code;                      /* BUSBAR_E… of the last call that failed on the handle, 0 if none did */
+    int native;                    /* SQLite's extended result code, or 0 */
+    size_t offset;                 /* BUSBAR_EJSON, BUSBAR_EEVENT: byte position of the first fault */
+    char text[BUSBAR_DETAIL_SIZE]; /* what happened, to which thing, what to do; one line */
+} busbar_error;
+
+typedef struct busbar busbar;
+
+/* Copies the detail of the last failure on this handle. Any context. */
+BUSBAR_API void busbar_error_get(const busbar *bus, busbar_error *out_error);
+
+/* ---- Opening -------------------------------------------------------------------------------------------------------- */
+
+typedef struct sqlite3 sqlite3;
+
+struct busbar_sqlite; /* busbar/sqlite.h */
+
+typedef struct busbar_options {
+    size_t size;                        /* sizeof(busbar_options) */
+    const busbar_port *port;            /* required; must outlive the handle */
+    const struct busbar_sqlite *sqlite; /* NULL: the copy of SQLite that the library was linked with */
+    const char *source;                 /* of events that name none; NULL: the port's device identity */
+    bool require_transaction;           /* refuse to publish in autocommit (BUSBAR_ENOTXN) */
+    size_t max_data_bytes;              /* 0: BUSBAR_DATA_DEFAULT_MAX */
+    uint32_t lease_ms;                  /* how long a silent worker keeps its consumers; 0: 10,000 */
+    uint32_t write_hold_us;             /* longest hold of the write lock by step(), but for one event; 0: 2,000 */
+    uint32_t keep_events;               /* finished events kept per lane for people to look at; 0: 1,000 */
+    uint32_t keep_ids;                  /* caller-given ids remembered for deduplication; 0: 100,000 */
+} busbar_options;
+
+/*
+ * Opens a bus on the caller's connection. Writes nothing, whatever is in the file, and takes the same time with any
+ * backlog. The connection stays the caller's and must outlive the bus; Busbar takes none of its hooks and changes none of
+ * its settings. Open the same connection only once. On failure *out_bus is untouched and nothing is kept; *out_error, if
+ * not NULL, gets the detail.
+ * Returns BUSBAR_OK; BUSBAR_EINVAL (a NULL argument, a size unknown); BUSBAR_EPORT; BUSBAR_ESOURCE (options.source, or no
+ * source and no device identity); BUSBAR_ECOPY; BUSBAR_EOLDSQLITE; BUSBAR_EUNSAFE; BUSBAR_ESCHEMANEWER; BUSBAR_ENOMEM.
+ */
+BUSBAR_API int busbar_open(busbar **out_bus, sqlite3 *db, const busbar_options *options, busbar_error *out_error);
+
+/*
+ * Closes the bus: stops its transports (bounded wait, see busbar_transport_api.stop), records acknowledgements that have
+ * arrived, gives its leases back, frees everything. The connection stays open. NULL is allowed.
+ * Returns BUSBAR_OK; BUSBAR_EMISUSE inside a handler; BUSBAR_ETXN if a transaction is open and the bus has worked (the bus
+ * stays open in both cases).
+ */
+BUSBAR_API int busbar_close(busbar *bus);
+
+/*
+ * Creates the tables, or migrates those of an older version, in one transaction of its own, or in the caller's if one is
+ * open. Everything that writes does this by itself when it is due; call it to have it done at a time of your choice.
+ * Returns BUSBAR_OK (also when nothing was to do); BUSBAR_ESCHEMANEWER; BUSBAR_EMISUSE inside a handler.
+ */
+BUSBAR_API int busbar_migrate(busbar *bus);
+
+/* ---- Events --------------------------------------------------------------------------------------------------------- */
+
+/* Lanes are logs of their own: workers take urgent events first and bulk last; order holds within a lane. */
+typedef enum busbar_lane { BUSBAR_NORMAL = 0, BUSBAR_URGENT = 1, BUSBAR_BULK = 2 } busbar_lane;
+#define BUSBAR_LANE_COUNT 3
+
+/* "normal", "urgent", "bulk"; NULL for anything else. Any context. */
+BUSBAR_API const char *busbar_lane_name(busbar_lane lane);
+
+typedef enum busbar_attribute_type {
+    BUSBAR_ATTRIBUTE_STRING = 0, /* also URI, URI-reference, timestamp and base64: CloudEvents sends them as strings */
+    BUSBAR_ATTRIBUTE_INTEGER = 1,
+    BUSBAR_ATTRIBUTE_BOOLEAN = 2
+} busbar_attribute_type;
+
+/* One extension attribute. Names are lower-case letters and digits (CloudEvents 1.0.2, "Attribute Naming Convention"). */
+typedef struct busbar_attribute {
+    const char *name;
+    busbar_attribute_type type;
+    const char *string; /* STRING */
+    int32_t integer;    /* INTEGER; BOOLEAN: zero is false */
+} busbar_attribute;
+
+/* A kind registered ahead (busbar_kind_register). Valid for the handle that returned it. Zero: none. */
+typedef struct busbar_kind {
+    uint32_t slot;
+} busbar_kind;
+
+/*
+ * An event to publish, in CloudEvents' words. Every pointer is read during the call only. Zero or NULL leaves a member out.
+ */
+typedef struct busbar_event {
+    size_t size;                 /* sizeof(busbar_event) */
+    busbar_kind kind;            /* instead of type, source, datacontenttype and dataschema, which are then ignored */
+    const char *type;            /* required without a kind: "door.opened" */
+    const char *source;          /* NULL: the bus's source */
+    const char *datacontenttype; /* NULL: application/json when there is data */
+    const char *dataschema;      /* absolute URI */
+    const char *id; /* NULL: an id is derived. Given ids are unique per source for options.keep_ids events */
+    const char *subject;
+    const char *key;  /* ordering key; sent as CloudEvents' partitionkey */
+    const char *time; /* RFC 3339; NULL: the time of publishing, when the clock is or becomes known */
+    const void *data; /* NULL: no data. For an empty payload give a non-NULL pointer and size 0 */
+    size_t data_size_bytes;
+    const busbar_attribute *extensions;
+    size_t extension_count;
+    busbar_lane lane;
+    uint64_t ttl_ms; /* worthless after so long; 0: never. Becomes the message expiry where a transport has one */
+} busbar_event;
+
+/* The identity of a stored event. */
+typedef struct busbar_id {
+    busbar_lane lane;
+    int64_t seq;                  /* position in the lane: 1, 2, 3, … in commit order */
+    char text[BUSBAR_ID_MAX + 1]; /* CloudEvents id */
+} busbar_id;
+
+/*
+ * Publishes one event: in the caller's transaction or savepoint if one is open, else in one of its own. It exists if and
+ * only if that commits, and is as durable as that commit; no further sync is made. If the transaction rolls back, *out_id
+ * is void. out_id may be NULL. Everything is checked before anything is written: on any error the event is not stored, and
+ * the caller's transaction is as before and usable, but for BUSBAR_EROLLEDBACK.
+ * Returns BUSBAR_OK; BUSBAR_DUPLICATE (positive): an event of this source with this given id is stored already: nothing
+ * was stored, *out_id is the first one's; BUSBAR_ETYPE … BUSBAR_ELANE for a bad field; BUSBAR_EINVAL (NULL, size, a kind
+ * of another handle); BUSBAR_ENOTXN; BUSBAR_ERANDOM; BUSBAR_ESCHEMANEWER; BUSBAR_ELOCKED, BUSBAR_ESTALE,
+ * BUSBAR_EROLLEDBACK, BUSBAR_EFULL and the other environment codes. Legal inside handlers.
+ */
+BUSBAR_API int busbar_publish(busbar *bus, const busbar_event *event, busbar_id *out_id);
+
+/* What repeats from event to event. NULL members as in busbar_event. */
+typedef struct busbar_kind_desc {
+    size_t size; /* sizeof(busbar_kind_desc) */
+    const char *type;
+    const char *source;
+    const char *datacontenttype;
+    const char *dataschema;
+} busbar_kind_desc;
+
+/*
+ * Registers a kind ahead, so that publishing it looks nothing up. Outside a transaction this commits the kind and the
+ * session of this handle, once; inside one it is legal, but look-ups go on until the bus is next used outside. The kind
+ * stays valid until busbar_close.
+ * Returns BUSBAR_OK; BUSBAR_ETYPE, BUSBAR_ESOURCE, BUSBAR_ECONTENTTYPE, BUSBAR_EDATASCHEMA; BUSBAR_EINVAL; BUSBAR_ENOMEM.
+ */
+BUSBAR_API int busbar_kind_register(busbar *bus, const busbar_kind_desc *desc, busbar_kind *out_kind);
+
+/* A stored event as it is read back. Valid until the callback that got it returns. Absent texts are NULL. */
+typedef struct busbar_record {
+    size_t size;
+    busbar_lane lane;
+    int64_t seq;
+    const char *id;
+    const char *source;
+    const char *type;
+    const char *subject;
+    const char *key;
+    const char *datacontenttype; /* NULL: not given; application/json is implied if there is data */
+    const char *dataschema;
+    const char *extensions; /* the extension attributes as one JSON object; NULL: none */
+    const char *given_time; /* the publisher's own time attribute, as given; NULL: see time_ms */
+    int64_t time_ms;        /* wall time of publishing, UTC milliseconds, or BUSBAR_TIME_UNKNOWN (so far) */
+    busbar_clock_quality time_quality;
+    const void *data; /* NULL: no data */
+    size_t data_size_bytes;
+    bool data_is_json; /* data is valid JSON text */
+    uint64_t ttl_ms;
+    uint32_t attempt; /* 1 at first delivery */
+} busbar_record;
+
+/*
+ * Writes a record as structured CloudEvents JSON (format 1.0.2). Data that is JSON is spliced byte for byte, other data goes
+ * as data_base64. Writes at most `capacity` bytes and no terminating NUL. Pure; any context.
+ * Returns the number of bytes the JSON has. Nothing is cut: if the result is larger than capacity, the buffer's content is
+ * unspecified; call again with that much. SIZE_MAX if the record's data is too large to be sent at all.
+ */
+BUSBAR_API size_t busbar_record_encode(const busbar_record *record, char *buffer, size_t capacity);
+
+/* A CloudEvent read from JSON. Owns what its event points to. */
+typedef struct busbar_decoded busbar_decoded;
+
+/*
+ * Reads one structured CloudEvents JSON object of `size_bytes` bytes. `data` keeps its bytes as they stand. On success
+ * *out_decoded belongs to the caller (busbar_decoded_free). partitionkey becomes the key. Any context.
+ * Returns BUSBAR_OK; BUSBAR_EEVENT, or the code of a bad field; BUSBAR_ENOMEM. *out_error, if not NULL, gets the detail
+ * with the byte position.
+ */
+BUSBAR_API int busbar_decode(const char *json, size_t size_bytes, busbar_decoded **out_decoded,
+                             busbar_error *out_error);
+/* The event; valid until busbar_decoded_free. */
+BUSBAR_API const busbar_event *busbar_decoded_event(const busbar_decoded *decoded);
+BUSBAR_API void busbar_decoded_free(busbar_decoded *decoded);
+
+/* ---- Local handlers ------------------------------------------------------------------------------------------------- */
+
+typedef enum busbar_verdict {
+    BUSBAR_DONE = 0, /* finished; transactional: what the handler wrote is kept */
+    BUSBAR_RETRY =
+        1,          /* failed; try again later, by the retry policy; transactional: what the handler wrote is undone */
+    BUSBAR_DEAD = 2 /* can never succeed; kept as a dead letter; transactional: what the handler wrote is undone */
+} busbar_verdict;
+
+/*
+ * Handles one event. Runs inside busbar_step(), on its thread. `event` is valid until the function returns. reason->text
+ * may be set on RETRY and DEAD and is kept with the event. Anything but the three verdicts counts as BUSBAR_RETRY.
+ */
+typedef busbar_verdict busbar_handler_fn(busbar *bus, const busbar_record *event, busbar_reason *reason, void *ctx);
+
+typedef enum busbar_start {
+    BUSBAR_START_DEFAULT = 0,  /* a subscription: now; a route: the beginning */
+    BUSBAR_START_NOW = 1,      /* events published after the consumer was first registered */
+    BUSBAR_START_BEGINNING = 2 /* everything the log still has */
+} busbar_start;
+
+typedef enum busbar_delivery {
+    /*
+     * The handler runs in a transaction of the bus, in a savepoint of its own. What it writes on the bus's connection, what
+     * it publishes and the progress of the subscription commit together or not at all.
+     */
+    BUSBAR_TRANSACTIONAL = 0,
+    /*
+     * The handler runs outside any transaction, for slow or external effects, and sees only events that would survive a
+     * power cut. At least once: an event whose handling was not recorded is handled again.
+     */
+    BUSBAR_OUTSIDE = 1
+} busbar_delivery;
+
+/* How a failing event is tried again: after base, 2 base, 4 base … but at most cap, each wait shortened by up to half at
+   random. Waiting runs on monotonic time; a restart of the machine ends it. */
+typedef struct busbar_retry {
+    uint32_t base_ms;      /* 0: 1,000 */
+    uint32_t cap_ms;       /* 0: 300,000 */
+    uint32_t max_attempts; /* the last attempt makes the event a dead letter; 0: 10 */
+} busbar_retry;
+
+/*
+ * A subscription: a durable, named reader with a handler. The name is its identity: its progress is kept under it, and the
+ * pattern may change from run to run.
+ */
+typedef struct busbar_handler {
+    size_t size;         /* sizeof(busbar_handler); the same in every element of a table */
+    const char *name;    /* required */
+    const char *pattern; /* on the type: segments between dots, `*` one segment, `#` any number; NULL: `#` */
+    busbar_handler_fn *fn;
+    void *ctx;
+    busbar_start start;
+    busbar_delivery delivery;
+    busbar_retry retry;
+} busbar_handler;
+
+/*
+ * Registers a table of handlers on this handle, all or none. The table may be static const; strings are copied. Makes each
+ * subscription durable (commits, once per new name). Its events are handled by busbar_step on this handle; a subscription
+ * that several handles register is worked by one of them at a time.
+ * Returns BUSBAR_OK; BUSBAR_EINVAL; BUSBAR_ENAME, BUSBAR_EPATTERN; BUSBAR_EEXISTS; BUSBAR_ECLASS; BUSBAR_ETXN in an open
+ * transaction; BUSBAR_EMISUSE inside a handler.
+ */
+BUSBAR_API int busbar_subscribe(busbar *bus, const busbar_handler *handlers, size_t count);
+
+/* ---- Routes --------------------------------------------------------------------------------------------------------- */
+
+typedef enum busbar_format {
+    BUSBAR_FORMAT_STRUCTURED = 0 /* one CloudEvent as JSON per message (application/cloudevents+json) */
+} busbar_format;
+
+typedef enum busbar_qos {
+    BUSBAR_QOS_DEFAULT = 0, /* at least once */
+    BUSBAR_QOS_1 = 1,
+    BUSBAR_QOS_2 = 2,
+    BUSBAR_QOS_0 = 3 /* the transport's acceptance counts as delivery: events can be lost on the way */
+} busbar_qos;
+
+/* An outward route. After a kill at most window + ack_group messages are sent a second time. */
+typedef struct busbar_route {
+    size_t size;         /* sizeof(busbar_route) */
+    const char *name;    /* required: its identity, under which its progress is kept */
+    const char *pattern; /* as in busbar_handler; NULL: `#` */
+    const char *topic;   /* required: template with {type} {source} {subject} {key} {id} {lane} */
+    busbar_format format;
+    busbar_qos qos;
+    uint32_t window;       /* messages sent and not yet acknowledged, at most; 0: 20 */
+    uint32_t ack_group;    /* acknowledgements recorded in one transaction, at most; 0: 100 */
+    uint32_t ack_delay_ms; /* the oldest unrecorded acknowledgement waits at most so long; 0: 200 */
+    uint32_t rate_per_s;   /* messages per second, at most; 0: no limit */
+    busbar_start start;
+    busbar_retry retry;
+} busbar_route;
+
+/*
+ * Adds a route on this handle and starts its transport. The transport belongs to the bus from here on, also on failure.
+ * Makes the route durable (commits, once per new name). Its events are sent by busbar_step on this handle.
+ * Returns BUSBAR_OK; BUSBAR_EINVAL; BUSBAR_ENAME, BUSBAR_EPATTERN, BUSBAR_ETOPIC; BUSBAR_EEXISTS; BUSBAR_ECLASS;
+ * BUSBAR_ETRANSPORT; BUSBAR_ETXN in an open transaction; BUSBAR_EMISUSE inside a handler.
+ */
+BUSBAR_API int busbar_route_add(busbar *bus, const busbar_route *route, busbar_transport transport);
+
+/*
+ * Forgets a consumer and its progress, counters and dead letters for good. Events that only it still needed may then be
+ * pruned. The only call that does so. Not while it is registered on this handle.
+ * Returns BUSBAR_OK; BUSBAR_ENOTFOUND; BUSBAR_EEXISTS (registered here); BUSBAR_ELEASE (another worker holds it);
+ * BUSBAR_ETXN in an open transaction; BUSBAR_EMISUSE inside a handler.
+ */
+BUSBAR_API int busbar_consumer_remove(busbar *bus, const char *name);
+
+/* ---- Working -------------------------------------------------------------------------------------------------------- */
+
+/*
+ * Does a bounded piece of work: hands events to handlers and transports, records results, prunes. Runs for about budget_us
+ * at most, plus the running time of one handler. Never waits for a network; waits for a lock only as the connection's busy
+ * handler does. *out_wait_us is then how long there is nothing to do: 0 means call again now, BUSBAR_FOREVER means until
+ * busbar_fd() is readable or something is published on this handle.
+ * Returns BUSBAR_OK; BUSBAR_ETXN in an open transaction, BUSBAR_EMISUSE inside a handler (both at once, nothing done); an
+ * environment code when the database fails: nothing is lost, call again later (after a second, say).
+ */
+BUSBAR_API int busbar_step(busbar *bus, uint32_t budget_us, uint64_t *out_wait_us);
+
+/*
+ * A descriptor for poll, epoll, GLib or libuv: readable when busbar_step has work before its wait is over. The same value
+ * until busbar_close. Returns it (zero or positive), or BUSBAR_ENOTSUP without a wake object in the port, BUSBAR_EIO when
+ * the platform refuses.
+ */
+BUSBAR_API int busbar_fd(busbar *bus);
+
+/* ---- Looking -------------------------------------------------------------------------------------------------------- */
+/* Everything here reads only, works on a read-only connection, and leaves no read transaction open during a callback.
+   On a database without Busbar's tables each function returns BUSBAR_ENOTBUS; with older ones, BUSBAR_ESCHEMAOLDER. */
+
+typedef enum busbar_state {
+    BUSBAR_STATE_ANY = 0,
+    BUSBAR_STATE_PENDING = 1, /* not yet reached by the consumer, and wanted by it */
+    BUSBAR_STATE_RETRY = 2,   /* failed, waiting for its next attempt */
+    BUSBAR_STATE_DEAD = 3,    /* given up, kept */
+    BUSBAR_STATE_PARKED = 4,  /* waits behind another event */
+    BUSBAR_STATE_DONE = 5     /* delivered, or filtered out */
+} busbar_state;
+
+/* "any", "pending", "retry", "dead", "parked", "done"; NULL for anything else. Any context. */
+BUSBAR_API const char *busbar_state_name(busbar_state state);
+
+typedef struct busbar_query {
+    size_t size;                          /* sizeof(busbar_query) */
+    const char *pattern;                  /* on the type; NULL: all */
+    const char *consumer;                 /* NULL: the log itself; then state must be ANY */
+    busbar_state state;                   /* of the event for that consumer; ANY: pending, retry, parked and dead */
+    int64_t after_seq[BUSBAR_LANE_COUNT]; /* indexed by lane: only events after this position */
+    int64_t since_ms;                     /* only events at or after this wall time; 0: all. Unknown times pass */
+    uint64_t limit;                       /* at most so many; 0: no limit */
+} busbar_query;
+
+/* How one consumer stands to one event. */
+typedef struct busbar_standing {
+    const char *consumer;
+    busbar_state state;
+    uint32_t attempts;
+    const char *reason; /* of the last failure, or NULL */
+} busbar_standing;
+
+/* Gets one event; `standing` is NULL without a consumer in the query. Return 0 to go on, else the listing ends with it. */
+typedef int busbar_list_fn(const busbar_record *event, const busbar_standing *standing, void *ctx);
+
+/*
+ * Lists events: urgent, normal, bulk, each in order. Each event is read on its own: the list is no snapshot.
+ * Returns BUSBAR_OK; what `fn` returned if not 0; BUSBAR_ENOTFOUND (no such consumer); BUSBAR_EPATTERN; BUSBAR_EINVAL.
+ */
+BUSBAR_API int busbar_list(busbar *bus, const busbar_query *query, busbar_list_fn *fn, void *ctx);
+
+/* Gets each consumer's standing to the event of busbar_show. Return 0 to go on. */
+typedef int busbar_standing_fn(const busbar_standing *standing, void *ctx);
+
+/*
+ * Finds one event by its id (derived or given): calls `fn` once with it and no standing, then `standing_fn` (may be NULL)
+ * once for each consumer. An id that several sources gave finds each.
+ * Returns BUSBAR_OK; what a callback returned if not 0; BUSBAR_ENOTFOUND; BUSBAR_EINVAL.
+ */
+BUSBAR_API int busbar_show(busbar *bus, const char *id, busbar_list_fn *fn, busbar_standing_fn *standing_fn, void *ctx);
+
+typedef enum busbar_class { BUSBAR_CLASS_SUBSCRIPTION = 1, BUSBAR_CLASS_ROUTE = 2 } busbar_class;
+
+/* One consumer in one lane, in log positions. Always: head - start = filtered + delivered + dead + expired + evicted +
+   retrying + (head - cursor), with head that of the lane. */
+typedef struct busbar_progress {
+    int64_t start;
+    int64_t cursor;
+    int64_t filtered;
+    int64_t delivered;
+    int64_t dead;
+    int64_t expired;
+    int64_t evicted;
+    int64_t retrying; /* open exceptions: waiting for retry, or parked */
+} busbar_progress;
+
+typedef struct busbar_consumer_status {
+    size_t size;
+    const char *name;
+    busbar_class class_; /* the trailing underscore is for C++ */
+    const char *pattern;
+    const char *worker;                          /* who holds it now, NULL: nobody */
+    const char *last_error;                      /* NULL: none since the last success */
+    int64_t pending;                             /* events behind the head, over all lanes, not counting retrying */
+    int64_t oldest_ms;                           /* age of the oldest pending event; -1: none, or not known */
+    double rate_per_s;                           /* delivered per second while last working; 0: not known */
+    int64_t eta_s;                               /* until pending is drained at that rate; -1: not known */
+    busbar_progress progress[BUSBAR_LANE_COUNT]; /* indexed by lane */
+} busbar_consumer_status;
+
+typedef struct busbar_status {
+    size_t size;
+    int schema_version;
+    int64_t head[BUSBAR_LANE_COUNT];      /* position of the newest event; 0: never any */
+    int64_t first[BUSBAR_LANE_COUNT];     /* position of the oldest stored event; 0: none stored */
+    int64_t watermark[BUSBAR_LANE_COUNT]; /* up to here known to survive a power cut */
+    int64_t consumer_count;
+    int64_t database_bytes;
+    int64_t wal_bytes;  /* -1: not known */
+    int64_t free_bytes; /* in freed pages inside the file */
+} busbar_status;
+
+/* Fills *out_status, whose size must be set. Returns BUSBAR_OK; BUSBAR_EINVAL. */
+BUSBAR_API int busbar_status_get(busbar *bus, busbar_status *out_status);
+
+/* Gets one consumer; valid until the function returns. Return 0 to go on, else the listing ends with it. */
+typedef int busbar_consumer_fn(const busbar_consumer_status *consumer, void *ctx);
+
+/* Lists the consumers by name. Returns BUSBAR_OK; what `fn` returned if not 0. */
+BUSBAR_API int busbar_consumer_list(busbar *bus, busbar_consumer_fn *fn, void *ctx);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

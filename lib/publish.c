@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The write path. A known kind costs one INSERT; what is not yet seen in a committed state (tables, session, kind) is looked
+ * up each time, in one scope with the event, so that a rollback can leave no half of it behind.
+ */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attribute.h"
+#include "bus.h"
+#include "clock.h"
+#include "extension.h"
+#include "given.h"
+#include "json.h"
+#include "log.h"
+#include "publish.h"
+#include "schema.h"
+
+/* Takes the write lock inside the caller's transaction without changing a page. */
+static const char TAKE_WRITE_LOCK[] = "DELETE FROM main.busbar_kind WHERE id = -1";
+
+typedef struct publication {
+    const busbar_event *event;
+    bb_kind *kind;
+    bb_log_row row;
+} publication;
+
+/* ---- Checks ---- */
+
+static int check_json(busbar *bus, const busbar_event *event)
+{
+    size_t offset = 0;
+    if (bb_json_valid(event->data, event->data_size_bytes, &offset))
+        return BUSBAR_OK;
+    char text[BUSBAR_DETAIL_SIZE];
+    bb_text detail = bb_text_on(text, sizeof text);
+    bb_text_add(&detail, "data is not valid JSON at byte ");
+    bb_text_add_int(&detail, (int64_t)offset);
+    bb_text_add(&detail, ": mend it, or give a datacontenttype that is not JSON");
+    (void)bb_store_fail(&bus->store, BUSBAR_EJSON, text);
+    bus->store.error.offset = offset;
+    return BUSBAR_EJSON;
+}
+
+static int check_data(busbar *bus, const busbar_event *event, bool json)
+{
+    if (!event->data && event->data_size_bytes > 0)
+        return bb_store_fail(&bus->store, BUSBAR_EINVAL, "data is NULL but data_size_bytes is not 0");
+    if (event->data_size_bytes > bus->options.max_data_bytes) {
+        char text[BUSBAR_DETAIL_SIZE];
+        bb_text detail = bb_text_on(text, sizeof text);
+        bb_text_add(&detail, "data has ");
+        bb_text_add_int(&detail, (int64_t)event->data_size_bytes);
+        bb_text_add(&detail, " bytes and this bus takes ");
+        bb_text_add_int(&detail, (int64_t)bus->options.max_data_bytes);
+        bb_text_add(&detail, ": raise max_data_bytes, or send a reference");
+        return bb_store_fail(&bus->store, BUSBAR_EDATASIZE, text);
+    }
+    return event->data && json ? check_json(bus, event) : BUSBAR_OK;
+}
+
+static int check_optional(int (*check)(const char *), const char *value)
+{
+    return value ? check(value) : BUSBAR_OK;
+}
+
+static int check_fields(busbar *bus, const busbar_event *event)
+{
+    if ((unsigned)event->lane >= BUSBAR_LANE_COUNT)
+        return bb_store_fail(&bus->store, BUSBAR_ELANE, busbar_error_text(BUSBAR_ELANE));
+    if (event->ttl_ms > INT64_MAX)
+        return bb_store_fail(&bus->store, BUSBAR_EINVAL, "ttl_ms is out of range");
+    int result = check_optional(bb_attribute_subject_check, event->subject);
+    if (result == BUSBAR_OK)
+        result = check_optional(bb_attribute_key_check, event->key);
+    if (result == BUSBAR_OK)
+        result = check_optional(bb_attribute_id_check, event->id);
+    if (result == BUSBAR_OK)
+        result = check_optional(bb_attribute_time_check, event->time);
+    return result < 0 ? bb_store_fail(&bus->store, result, busbar_error_text(result)) : BUSBAR_OK;
+}
+
+static int check_kind(busbar *bus, const bb_kind_key *key)
+{
+    int result = key->type ? bb_attribute_type_check(key->type) : BUSBAR_ETYPE;
+    if (result == BUSBAR_OK)
+        result = bb_attribute_source_check(key->source);
+    if (result == BUSBAR_OK)
+        result = check_optional(bb_attribute_content_type_check, key->datacontenttype);
+    if (result == BUSBAR_OK)
+        result = check_optional(bb_attribute_dataschema_check, key->dataschema);
+    return result < 0 ? bb_store_fail(&bus->store, result, busbar_error_text(result)) : BUSBAR_OK;
+}
+
+/* ---- Kinds ---- */
+
+static int new_kind(busbar *bus, const bb_kind_key *key, bb_kind **out_kind)
+{
+    int result = check_kind(bus, key);
+    if (result < 0)
+        return result;
+    *out_kind = bb_kind_new(key);
+    return *out_kind ? BUSBAR_OK : bb_store_fail(&bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+}
+
+static int find_kind(busbar *bus, const busbar_event *event, bb_kind **out_kind)
+{
+    if (event->kind.slot != 0) {
+        *out_kind = bb_kinds_registered(&bus->kinds, event->kind.slot);
+        return *out_kind ? BUSBAR_OK : bb_store_fail(&bus->store, BUSBAR_EINVAL, "event.kind is not of this handle");
+    }
+    if (!event->type)
+        return bb_store_fail(&bus->store, BUSBAR_ETYPE, "the event has no type");
+    bb_kind_key key = {event->type, event->source ? event->source : bus->source, event->datacontenttype,
+                       event->dataschema};
+    *out_kind = bb_kinds_find(&bus->kinds, &key);
+    if (*out_kind)
+        return BUSBAR_OK;
+    int result = new_kind(bus, &key, out_kind);
+    if (result == BUSBAR_OK)
+        bb_kinds_keep(&bus->kinds, *out_kind);
+    return result;
+}
+
+/* ---- Writing ---- */
+
+static bool session_ready(const busbar *bus)
+{
+    return bus->schema_confirmed && bus->session.confirmed;
+}
+
+static int append(busbar *bus, publication *p, busbar_id *out_id)
+{
+    const busbar_event *event = p->event;
+    p->row.kind = p->kind->id;
+    p->row.session = bus->session.id;
+    p->row.at_ms = (int64_t)(bus->port->mono_us(bus->port->ctx) / 1000) - bus->session.mono_ms;
+    int64_t seq = 0;
+    int result = bb_log_append(&bus->store, event->lane, &p->row, &seq);
+    if (result < 0 || !out_id)
+        return result;
+    out_id->lane = event->lane;
+    out_id->seq = seq;
+    bb_text text = bb_text_on(out_id->text, sizeof out_id->text);
+    if (event->id)
+        bb_text_add(&text, event->id);
+    else
+        bb_identity_format(bus->session.token, event->lane, seq, &text);
+    return BUSBAR_OK;
+}
+
+/*
+ * Everything that a publish needs beside the event is there. With `committed_view` the look-ups see only committed rows:
+ * what was there before is confirmed. The publisher never reads before it writes in the caller's transaction, so that it
+ * cannot make a snapshot stale that the caller's own write would not have.
+ */
+static int ensure_identity(busbar *bus, bb_kind *kind, bool committed_view)
+{
+    int result = bb_bus_ensure_schema(bus);
+    int64_t session_before = bus->session.id;
+    if (result == BUSBAR_OK)
+        result = bb_session_ensure(&bus->session, &bus->store, &bus->boot, bus->port);
+    if (result == BUSBAR_OK && !bus->session.confirmed)
+        result = bb_clock_note(&bus->store, bus->port, bus->session.boot);
+    if (result < 0)
+        return result;
+    if (committed_view && bus->session.id == session_before)
+        bus->session.confirmed = true;
+    if (!kind || kind->confirmed)
+        return BUSBAR_OK;
+    bool created = false;
+    result = bb_kind_ensure(&bus->store, kind, &created);
+    if (result == BUSBAR_OK && committed_view && !created)
+        kind->confirmed = true;
+    return result;
+}
+
+/* BUSBAR_DUPLICATE with *out_id filled, or BUSBAR_OK. */
+static int find_duplicate(busbar *bus, const publication *p, busbar_id *out_id)
+{
+    busbar_id first = {.seq = 0};
+    int result = bb_given_find(&bus->store, p->event->id, p->kind->source, &first.lane, &first.seq);
+    if (result != BB_ROW)
+        return result;
+    bb_text text = bb_text_on(first.text, sizeof first.text);
+    bb_text_add(&text, p->event->id);
+    if (out_id)
+        *out_id = first;
+    return BUSBAR_DUPLICATE;
+}
+
+static int write_all(busbar *bus, publication *p, bool committed_view, busbar_id *out_id)
+{
+    int result = ensure_identity(bus, p->kind, committed_view);
+    if (result == BUSBAR_OK && p->event->id)
+        result = find_duplicate(bus, p, out_id);
+    if (result != BUSBAR_OK)
+        return result;
+    busbar_id id = {.seq = 0};
+    result = append(bus, p, &id);
+    if (result == BUSBAR_OK && p->event->id)
+        result = bb_given_add(&bus->store, p->event->id, p->kind->source, id.lane, id.seq);
+    if (result == BUSBAR_OK && out_id)
+        *out_id = id;
+    return result;
+}
+
+/* A commit of our own made everything final. */
+static void confirm_all(busbar *bus, bb_kind *kind)
+{
+    bus->schema_confirmed = true;
+    bus->boot.confirmed = bus->boot.id != 0;
+    bus->session.confirmed = bus->session.id != 0;
+    if (kind)
+        kind->confirmed = kind->id != 0;
+}
+
+/* Opens the scope, and says whether look-ups in it see committed rows only. */
+static int enter(busbar *bus, bb_scope *out_scope, bool *out_committed_view)
+{
+    bool writing = bb_store_in_transaction(&bus->store) && bb_store_writing(&bus->store);
+    int result = bb_store_enter(&bus->store, out_scope);
+    if (result < 0)
+        return result;
+    *out_committed_view = !writing;
+    if (*out_scope == BB_SCOPE_SAVEPOINT && !writing && bus->schema_confirmed) {
+        result = bb_store_execute(&bus->store, TAKE_WRITE_LOCK);
+        if (result < 0)
+            return bb_store_leave(&bus->store, *out_scope, result);
+    }
+    return BUSBAR_OK;
+}
+
+static int publish_in_scope(busbar *bus, publication *p, busbar_id *out_id)
+{
+    bb_store *store = &bus->store;
+    sqlite3_int64 application_rowid = store->sql->last_insert_rowid(store->db);
+    bb_scope scope;
+    bool committed_view = false;
+    int result = enter(bus, &scope, &committed_view);
+    if (result < 0)
+        return result;
+    result = bb_store_leave(store, scope, write_all(bus, p, committed_view, out_id));
+    store->sql->set_last_insert_rowid(store->db, application_rowid);
+    if (result >= 0 && scope == BB_SCOPE_TRANSACTION)
+        confirm_all(bus, p->kind);
+    return result;
+}
+
+static int publish_known(busbar *bus, publication *p, busbar_id *out_id)
+{
+    bool in_transaction = bb_store_in_transaction(&bus->store);
+    int result = append(bus, p, out_id);
+    if (result < 0 && in_transaction && !bb_store_in_transaction(&bus->store))
+        return bb_store_fail(&bus->store, BUSBAR_EROLLEDBACK, busbar_error_text(BUSBAR_EROLLEDBACK));
+    return result;
+}
+
+static int write_extensions(busbar *bus, const busbar_event *event, const char **out_extensions)
+{
+    *out_extensions = NULL;
+    if (event->extension_count == 0 && !event->time)
+        return BUSBAR_OK;
+    if (event->extension_count > 0 && !event->extensions)
+        return bb_store_fail(&bus->store, BUSBAR_EINVAL, "extensions is NULL but extension_count is not 0");
+    for (;;) {
+        bb_text text = bb_text_on(bus->extensions.bytes, bus->extensions.capacity);
+        int result = bb_extension_write(event->time, event->extensions, event->extension_count, &text);
+        if (result < 0)
+            return bb_store_fail(&bus->store, result, busbar_error_text(result));
+        *out_extensions = bus->extensions.bytes;
+        if (bb_text_fits(&text))
+            return BUSBAR_OK;
+        if (bb_buffer_reserve(&bus->extensions, text.length + 1) < 0)
+            return bb_store_fail(&bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+    }
+}
+
+static int prepare(busbar *bus, const busbar_event *event, publication *p)
+{
+    p->event = event;
+    int result = find_kind(bus, event, &p->kind);
+    if (result == BUSBAR_OK)
+        result = check_fields(bus, event);
+    if (result == BUSBAR_OK)
+        result = check_data(bus, event, p->kind->json);
+    const char *extensions = NULL;
+    if (result == BUSBAR_OK)
+        result = write_extensions(bus, event, &extensions);
+    p->row = (bb_log_row){
+        .id = event->id,
+        .subject = event->subject,
+        .key = event->key,
+        .extensions = extensions,
+        .ttl_ms = (int64_t)event->ttl_ms,
+        .data = event->data,
+        .data_size_bytes = event->data_size_bytes,
+        .data_is_text = p->kind && p->kind->json,
+    };
+    return result;
+}
+
+int busbar_publish(busbar *bus, const busbar_event *event, busbar_id *out_id)
+{
+    if (!bus || !event || event->size != sizeof *event)
+        return bus ? bb_store_fail(&bus->store, BUSBAR_EINVAL, "event is NULL, or its size is not sizeof(busbar_event)")
+                   : BUSBAR_EINVAL;
+    if (bus->options.require_transaction && !bb_store_in_transaction(&bus->store))
+        return bb_store_fail(&bus->store, BUSBAR_ENOTXN,
+                             "this bus publishes only inside a transaction, and none is open: BEGIN one first");
+    publication p = {.kind = NULL};
+    int result = prepare(bus, event, &p);
+    if (result < 0)
+        return result;
+    if (session_ready(bus) && p.kind->confirmed && !event->id)
+        return publish_known(bus, &p, out_id);
+    return publish_in_scope(bus, &p, out_id);
+}
+
+/* ---- Registering ---- */
+
+static int store_kind(busbar *bus, bb_kind *kind)
+{
+    bb_store *store = &bus->store;
+    sqlite3_int64 application_rowid = store->sql->last_insert_rowid(store->db);
+    bb_scope scope;
+    bool committed_view = false;
+    int result = enter(bus, &scope, &committed_view);
+    if (result < 0)
+        return result;
+    result = bb_store_leave(store, scope, ensure_identity(bus, kind, committed_view));
+    store->sql->set_last_insert_rowid(store->db, application_rowid);
+    if (result >= 0 && scope == BB_SCOPE_TRANSACTION)
+        confirm_all(bus, kind);
+    return result;
+}
+
+int busbar_kind_register(busbar *bus, const busbar_kind_desc *desc, busbar_kind *out_kind)
+{
+    if (!bus)
+        return BUSBAR_EINVAL;
+    if (!desc || desc->size != sizeof *desc || !out_kind)
+        return bb_store_fail(&bus->store, BUSBAR_EINVAL, "desc or out_kind is NULL, or desc->size is wrong");
+    bb_kind_key key = {desc->type, desc->source ? desc->source : bus->source, desc->datacontenttype, desc->dataschema};
+    bb_kind *kind = NULL;
+    int result = new_kind(bus, &key, &kind);
+    if (result == BUSBAR_OK)
+        result = store_kind(bus, kind);
+    uint32_t slot = result == BUSBAR_OK ? bb_kinds_register(&bus->kinds, kind) : 0;
+    if (slot == 0) {
+        free(kind);
+        return result < 0 ? result : bb_store_fail(&bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+    }
+    out_kind->slot = slot;
+    return BUSBAR_OK;
+}
+
+/* ---- Confirming ---- */
+
+static int confirm_kind(busbar *bus, bb_kind *kind)
+{
+    return kind && kind->id != 0 && !kind->confirmed ? bb_kind_confirm(&bus->store, kind) : BUSBAR_OK;
+}
+
+int bb_publish_confirm(busbar *bus)
+{
+    assert(!bb_store_in_transaction(&bus->store));
+    int result = BUSBAR_OK;
+    if (bus->session.id != 0 && !bus->session.confirmed)
+        result = bb_session_confirm(&bus->session, &bus->boot, &bus->store);
+    for (size_t i = 0; result == BUSBAR_OK && i < BB_KIND_CACHE_SLOTS; i++)
+        result = confirm_kind(bus, bus->kinds.cache[i]);
+    for (uint32_t i = 0; result == BUSBAR_OK && i < bus->kinds.registered_count; i++)
+        result = confirm_kind(bus, bus->kinds.registered[i]);
+    return result;
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* The write path's side for the worker. */
+#ifndef BB_PUBLISH_H
+#define BB_PUBLISH_H
+
+#include "bus.h"
+
+/* Confirms what publishes inside transactions have cached: session and kinds. Outside any transaction. */
+int bb_publish_confirm(busbar *bus);
+
+#endif

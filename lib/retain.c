@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+#include "retain.h"
+
+#include "consumer.h"
+#include "given.h"
+#include "log.h"
+
+/* Rows that one step deletes at most (well below 2 ms), and that must have gathered before a commit is spent on them. */
+#define STEP_ROWS 256u
+
+/* How many rows of a lane may go, and up to where. */
+static int measure_lane(bb_store *store, busbar_lane lane, int64_t head, uint32_t keep, int64_t *out_until,
+                        int64_t *out_count)
+{
+    int64_t floor = 0;
+    int64_t first = 0;
+    int result = bb_consumer_floor(store, lane, &floor);
+    if (result == BUSBAR_OK)
+        result = bb_log_first(store, lane, &first);
+    if (result < 0)
+        return result;
+    bool unconsumed = floor == INT64_MAX;
+    int64_t oldest_kept = head - (int64_t)keep;
+    *out_until = floor < oldest_kept ? floor : oldest_kept;
+    *out_count = unconsumed || first == 0 ? 0 : *out_until - first + 1;
+    return BUSBAR_OK;
+}
+
+static int prune_lane(bb_store *store, busbar_lane lane, int64_t until)
+{
+    int64_t count = 0;
+    int result = bb_store_begin(store);
+    if (result < 0)
+        return result;
+    result = bb_log_prune(store, lane, until, STEP_ROWS, &count);
+    if (result < 0) {
+        bb_store_rollback(store);
+        return result;
+    }
+    return bb_store_commit(store);
+}
+
+static int prune_ids(bb_store *store, uint32_t keep, bool *out_more)
+{
+    bool exceeds = false;
+    int result = bb_given_exceeds(store, keep, STEP_ROWS, &exceeds);
+    if (result < 0 || !exceeds)
+        return result;
+    result = bb_store_begin(store);
+    if (result < 0)
+        return result;
+    result = bb_given_prune(store, keep, STEP_ROWS);
+    if (result < 0) {
+        bb_store_rollback(store);
+        return result;
+    }
+    *out_more = true;
+    return bb_store_commit(store);
+}
+
+int bb_retain_step(bb_store *store, uint32_t keep_events, uint32_t keep_ids, bool *out_more)
+{
+    int64_t heads[BUSBAR_LANE_COUNT];
+    *out_more = false;
+    int result = bb_log_heads(store, heads);
+    for (int i = 0; result == BUSBAR_OK && i < BUSBAR_LANE_COUNT; i++) {
+        busbar_lane lane = bb_lane_order[i];
+        int64_t until = 0;
+        int64_t count = 0;
+        result = measure_lane(store, lane, heads[lane], keep_events, &until, &count);
+        if (result < 0 || count < STEP_ROWS)
+            continue;
+        *out_more = true;
+        return prune_lane(store, lane, until);
+    }
+    return result < 0 ? result : prune_ids(store, keep_ids, out_more);
+}

@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: MIT */
+#include "route.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "text.h"
+#include "topic.h"
+
+#define DEFAULT_WINDOW       20u
+#define DEFAULT_ACK_GROUP    100u
+#define DEFAULT_ACK_DELAY_MS 200u
+#define WINDOW_MAX           32768u /* well below the 65,535 packet ids of MQTT */
+#define ACK_GROUP_MAX        32768u
+
+#define START_RETRY_US 1000000u
+#define ERROR_PAUSE_US 60000000u
+#define BLIND_POLL_US  100000u /* a transport without a descriptor is looked at so often */
+
+static bb_route *route_of(bb_worker *worker)
+{
+    return (bb_route *)worker;
+}
+
+void bb_route_say(bb_route *route, const char *text)
+{
+    bb_text copy = bb_text_on(route->error, sizeof route->error);
+    bb_text_add(&copy, text);
+}
+
+size_t bb_route_in_flight(const bb_route *route)
+{
+    size_t count = 0;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        count += route->windows[lane].in_flight;
+    for (int i = 0; i < BB_ROUTE_RETRIES; i++)
+        count += route->resends[i].n != 0 && route->resends[i].state == BB_ENTRY_SENT;
+    return count;
+}
+
+/* ---- Events of the transport ---- */
+
+typedef struct event_ctx {
+    bb_route *route;
+    busbar *bus;
+} event_ctx;
+
+static bb_resend *find_resend(bb_route *route, uint64_t token)
+{
+    for (int i = 0; i < BB_ROUTE_RETRIES; i++) {
+        bb_resend *resend = &route->resends[i];
+        if (resend->n != 0 && resend->state == BB_ENTRY_SENT && resend->token == token)
+            return resend;
+    }
+    return NULL;
+}
+
+static void note_settled(bb_route *route, busbar *bus)
+{
+    if (route->settled_since_us == 0)
+        route->settled_since_us = bb_bus_now_us(bus);
+}
+
+/* The entry of a lane with this token, or NULL. */
+static bb_entry *find_entry(bb_route *route, uint64_t token, bb_window **out_window)
+{
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
+        *out_window = &route->windows[lane];
+        bb_entry *entry = (*out_window)->in_flight > 0 ? bb_window_find(*out_window, token) : NULL;
+        if (entry)
+            return entry;
+    }
+    return NULL;
+}
+
+static void on_acked(bb_route *route, busbar *bus, uint64_t token)
+{
+    bb_window *window;
+    bb_entry *entry = find_entry(route, token, &window);
+    bb_resend *resend = entry ? NULL : find_resend(route, token);
+    if (entry)
+        bb_window_set(window, entry, BB_ENTRY_ACKED);
+    else if (resend)
+        resend->state = BB_ENTRY_ACKED;
+    if (entry || resend)
+        note_settled(route, bus);
+}
+
+static void on_refused(bb_route *route, busbar *bus, const busbar_transport_event *event)
+{
+    bb_window *window;
+    bb_entry *entry = find_entry(route, event->token, &window);
+    bb_resend *resend = entry ? NULL : find_resend(route, event->token);
+    if (entry) {
+        bb_window_refuse(window, entry, event->verdict, event->reason.text);
+    } else if (resend) {
+        resend->state = BB_ENTRY_REFUSED;
+        resend->verdict = event->verdict;
+        bb_text reason = bb_text_on(resend->reason, sizeof resend->reason);
+        bb_text_add(&reason, event->reason.text);
+    }
+    if (entry || resend) {
+        bb_route_say(route, event->reason.text);
+        note_settled(route, bus);
+    }
+}
+
+/* What was in flight is unsettled: it is sent again from the log, exceptions from their rows. */
+static void on_down(bb_route *route, const busbar_transport_event *event)
+{
+    route->up = false;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        bb_window_lose(&route->windows[lane]);
+    for (int i = 0; i < BB_ROUTE_RETRIES; i++) {
+        if (route->resends[i].state == BB_ENTRY_SENT)
+            route->resends[i].n = 0;
+    }
+    bb_route_say(route, event->reason.text);
+}
+
+static void on_event(const busbar_transport_event *event, void *ctx)
+{
+    bb_route *route = ((event_ctx *)ctx)->route;
+    busbar *bus = ((event_ctx *)ctx)->bus;
+    route->refused_now = false;
+    switch (event->type) {
+    case BUSBAR_TRANSPORT_UP:
+        route->up = true;
+        route->peer_window = event->window;
+        bb_route_say(route, "");
+        break;
+    case BUSBAR_TRANSPORT_DOWN:
+        on_down(route, event);
+        break;
+    case BUSBAR_TRANSPORT_ACKED:
+        on_acked(route, bus, event->token);
+        break;
+    case BUSBAR_TRANSPORT_REFUSED:
+        on_refused(route, bus, event);
+        break;
+    default:
+        break;
+    }
+}
+
+static void poll_transport(bb_route *route, busbar *bus)
+{
+    event_ctx ctx = {route, bus};
+    if (route->started)
+        route->transport.api->poll(route->transport.ctx, on_event, &ctx);
+}
+
+/* ---- The lease ---- */
+
+/* Forgets everything in flight: another worker may have recorded more by now. */
+static void unload(bb_route *route)
+{
+    route->loaded = false;
+    route->settled_since_us = 0;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        bb_window_clear(&route->windows[lane]);
+    for (int i = 0; i < BB_ROUTE_RETRIES; i++)
+        route->resends[i].n = 0;
+}
+
+static int load(bb_route *route, busbar *bus)
+{
+    bb_cursor cursors[BUSBAR_LANE_COUNT];
+    int result = bb_consumer_cursors(&bus->store, route->worker.consumer, cursors);
+    if (result == BUSBAR_OK)
+        result = bb_exception_next_due(&bus->store, route->worker.consumer, bus->boot.id, &route->retry_due_ms);
+    if (result < 0)
+        return result;
+    unload(route);
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        route->position[lane] = cursors[lane].cursor;
+    route->loaded = true;
+    return BUSBAR_OK;
+}
+
+static int behind(bb_route *route, busbar *bus, bool *out_behind)
+{
+    bb_cursor cursors[BUSBAR_LANE_COUNT];
+    *out_behind = true;
+    if (route->worker.lease.held)
+        return BUSBAR_OK;
+    int result = bb_consumer_cursors(&bus->store, route->worker.consumer, cursors);
+    *out_behind = false;
+    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++)
+        *out_behind = *out_behind || cursors[lane].cursor < bus->heads[lane];
+    return result;
+}
+
+static int hold(bb_route *route, busbar *bus, uint64_t *out_wait_us)
+{
+    bool wanted = false;
+    int result = behind(route, bus, &wanted);
+    if (result == BUSBAR_OK)
+        result = bb_worker_hold(&route->worker, bus, wanted, out_wait_us);
+    if (result == BUSBAR_ELEASE)
+        unload(route);
+    else if (result == BUSBAR_OK && !route->loaded)
+        result = load(route, bus);
+    return result;
+}
+
+/* ---- A turn ---- */
+
+/* A worker without the lease keeps off the network: two with one client id would throw each other out. */
+static void start_transport(bb_route *route, busbar *bus)
+{
+    busbar_reason reason = {.code = 0};
+    uint64_t now_us = bb_bus_now_us(bus);
+    if (route->started || now_us < route->start_due_us)
+        return;
+    if (route->transport.api->start(route->transport.ctx, &reason) != 0) {
+        route->start_due_us = now_us + START_RETRY_US;
+        bb_route_say(route, reason.text);
+        return;
+    }
+    route->started = true;
+    int fd = route->worker.api->fd(&route->worker);
+    if (bus->wake && fd >= 0)
+        (void)bus->port->wake->watch(bus->wake, fd);
+}
+
+static bool error_due(const bb_route *route, uint64_t now_us)
+{
+    if (route->stored_known && strcmp(route->stored, route->error) == 0)
+        return false;
+    if (!route->stored_known && !route->error[0] && !route->up)
+        return false;
+    return !route->error[0] || now_us >= route->error_due_us;
+}
+
+static bool record_due(const bb_route *route, const busbar *bus, uint64_t *out_wait_us)
+{
+    uint64_t now_us = bb_bus_now_us(bus);
+    if (now_us < route->blocked_until_us) {
+        *out_wait_us = route->blocked_until_us - now_us;
+        return false;
+    }
+    size_t settled = bb_route_settled(route);
+    if (settled >= route->config.ack_group || error_due(route, now_us))
+        return true;
+    if (settled == 0 || route->settled_since_us == 0)
+        return false;
+    uint64_t due_us = route->settled_since_us + (uint64_t)route->config.ack_delay_ms * 1000;
+    if (now_us >= due_us)
+        return true;
+    *out_wait_us = due_us - now_us;
+    return false;
+}
+
+static int record_if_due(bb_route *route, busbar *bus, uint64_t *out_wait_us)
+{
+    if (!record_due(route, bus, out_wait_us))
+        return BUSBAR_OK;
+    uint64_t started_us = bb_bus_now_us(bus);
+    *out_wait_us = bb_worker_courtesy_us(bus, started_us);
+    if (*out_wait_us > 0)
+        return BUSBAR_OK;
+    *out_wait_us = BUSBAR_FOREVER;
+    int result = bb_route_record(route, bus);
+    bb_worker_wrote(bus, started_us);
+    if (result == BUSBAR_OK && route->error[0])
+        route->error_due_us = started_us + ERROR_PAUSE_US;
+    return result;
+}
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t blind_wait_us(const bb_route *route)
+{
+    if (route->transport.api->fd)
+        return BUSBAR_FOREVER;
+    return bb_route_in_flight(route) > 0 ? 0 : BLIND_POLL_US;
+}
+
+static int run(bb_worker *worker, busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us)
+{
+    bb_route *route = route_of(worker);
+    uint64_t lease_us = BUSBAR_FOREVER;
+    uint64_t record_us = BUSBAR_FOREVER;
+    uint64_t send_us = BUSBAR_FOREVER;
+    poll_transport(route, bus);
+    int result = hold(route, bus, &lease_us);
+    if (result == BUSBAR_OK) {
+        start_transport(route, bus);
+        result = record_if_due(route, bus, &record_us);
+    }
+    if (result == BUSBAR_OK && route->up)
+        result = bb_route_send(route, bus, deadline_us, &send_us);
+    if (result == BUSBAR_ELEASE) {
+        unload(route);
+        *out_wait_us = sooner(lease_us, blind_wait_us(route));
+        return BUSBAR_OK;
+    }
+    if (result < 0)
+        return result;
+    /* Sending may have settled something (filtered, too large): its recording is due some time. */
+    if (record_us == BUSBAR_FOREVER && record_due(route, bus, &record_us))
+        record_us = 0;
+    uint64_t start_us = route->started ? BUSBAR_FOREVER : START_RETRY_US;
+    *out_wait_us = sooner(sooner(record_us, send_us), sooner(start_us, blind_wait_us(route)));
+    return BUSBAR_OK;
+}
+
+static void stop(bb_worker *worker, busbar *bus)
+{
+    bb_route *route = route_of(worker);
+    poll_transport(route, bus);
+    route->transport.api->close(route->transport.ctx);
+    if (route->worker.lease.held && bb_route_settled(route) > 0)
+        (void)bb_route_record(route, bus); /* what cannot be recorded is sent again: at least once */
+}
+
+static void free_route(bb_worker *worker)
+{
+    bb_route *route = route_of(worker);
+    if (route->transport.api)
+        route->transport.api->stop(route->transport.ctx);
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        bb_window_fini(&route->windows[lane]);
+    bb_buffer_free(&route->payload);
+    free(route->topic);
+    free(route);
+}
+
+static int fd(const bb_worker *worker)
+{
+    const bb_route *route = (const bb_route *)worker;
+    return route->started && route->transport.api->fd ? route->transport.api->fd(route->transport.ctx) : -1;
+}
+
+static const bb_worker_api API = {run, stop, free_route, fd};
+
+/* ---- Registering ---- */
+
+static uint32_t or_default(uint32_t value, uint32_t fallback)
+{
+    return value ? value : fallback;
+}
+
+static int check_route(busbar *bus, const busbar_route *config, busbar_transport transport)
+{
+    if (config->size != sizeof *config || !transport.api || transport.api->version != BUSBAR_TRANSPORT_VERSION ||
+        (unsigned)config->start > BUSBAR_START_BEGINNING || (unsigned)config->qos > BUSBAR_QOS_0 ||
+        config->format != BUSBAR_FORMAT_STRUCTURED || config->window > WINDOW_MAX || config->ack_group > ACK_GROUP_MAX)
+        return bb_store_fail(
+            &bus->store, BUSBAR_EINVAL,
+            "the route has a wrong size, no transport, or a number out of range (window and ack_group go "
+            "up to 32,768)");
+    if (!config->topic || bb_topic_check(config->topic) < 0)
+        return bb_store_fail(
+            &bus->store, BUSBAR_ETOPIC,
+            "the topic template is missing or malformed: use text and {type} {source} {subject} {key} {id} "
+            "{lane}, without + and #");
+    return BUSBAR_OK;
+}
+
+static int copy_topic(bb_route *route, const char *topic)
+{
+    size_t size = strlen(topic) + 1;
+    route->topic = malloc(size);
+    if (!route->topic)
+        return BUSBAR_ENOMEM;
+    memcpy(route->topic, topic, size);
+    route->config.topic = route->topic;
+    return BUSBAR_OK;
+}
+
+static int fill(bb_route *route, const busbar_route *config)
+{
+    route->config = *config;
+    route->config.window = or_default(config->window, DEFAULT_WINDOW);
+    route->config.ack_group = or_default(config->ack_group, DEFAULT_ACK_GROUP);
+    route->config.ack_delay_ms = or_default(config->ack_delay_ms, DEFAULT_ACK_DELAY_MS);
+    route->throttle.rate_per_s = config->rate_per_s;
+    route->next_token = 1;
+    route->retry_due_ms = INT64_MAX;
+    /* One entry between any two messages may be a run of events that are not sent. */
+    size_t capacity = 2 * ((size_t)route->config.window + route->config.ack_group) + 2;
+    int result = copy_topic(route, config->topic);
+    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++)
+        result = bb_window_init(&route->windows[lane], capacity);
+    return result;
+}
+
+static int make_durable(busbar *bus, bb_route *route, const bb_worker_desc *desc)
+{
+    bb_scope scope;
+    sqlite3_int64 application_rowid = bus->store.sql->last_insert_rowid(bus->store.db);
+    int result = bb_store_enter(&bus->store, &scope);
+    if (result < 0)
+        return result;
+    result = bb_bus_ensure_schema(bus);
+    if (result == BUSBAR_OK)
+        result = bb_worker_init(&route->worker, &API, bus, desc);
+    result = bb_store_leave(&bus->store, scope, result);
+    bus->store.sql->set_last_insert_rowid(bus->store.db, application_rowid);
+    return result;
+}
+
+static int add_route(busbar *bus, const busbar_route *config, busbar_transport transport)
+{
+    bb_worker_desc desc = {config->name, config->pattern, BUSBAR_CLASS_ROUTE, config->start != BUSBAR_START_NOW,
+                           config->retry};
+    int result = bb_worker_check(bus, &desc);
+    if (result < 0)
+        return result;
+    bb_route *route = calloc(1, sizeof *route);
+    if (!route)
+        return bb_store_fail(&bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+    result = fill(route, config);
+    if (result < 0)
+        (void)bb_store_fail(&bus->store, result, busbar_error_text(result));
+    else
+        result = make_durable(bus, route, &desc);
+    if (result < 0) {
+        free_route(&route->worker);
+        return result;
+    }
+    route->transport = transport;
+    bus->schema_confirmed = true;
+    bb_worker_enlist(&route->worker, bus);
+    return BUSBAR_OK;
+}
+
+int busbar_route_add(busbar *bus, const busbar_route *route, busbar_transport transport)
+{
+    if (!bus || !route)
+        return bus ? bb_store_fail(&bus->store, BUSBAR_EINVAL, "route is NULL") : BUSBAR_EINVAL;
+    int result = bb_bus_idle(bus);
+    if (result == BUSBAR_OK)
+        result = check_route(bus, route, transport);
+    if (result == BUSBAR_OK)
+        result = add_route(bus, route, transport);
+    if (result < 0 && transport.api)
+        transport.api->stop(transport.ctx);
+    return result;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Outward routes: busbar_route_add, and the worker that sends the events of one consumer through one transport.
+ *
+ * route.c has registration, turn and transport events; route_send.c reads and sends; route_record.c commits what became of
+ * what was sent.
+ */
+#ifndef BB_ROUTE_H
+#define BB_ROUTE_H
+
+#include "throttle.h"
+#include "window.h"
+#include "worker.h"
+
+/* Events that are tried again at the same time, at most. They count into the window. */
+#define BB_ROUTE_RETRIES 8
+
+/* An exception that is being tried again. */
+typedef struct bb_resend {
+    int64_t n; /* its number; 0: the place is free */
+    busbar_lane lane;
+    uint32_t attempts; /* this one included */
+    uint64_t token;
+    bb_entry_state state; /* SENT, ACKED or REFUSED */
+    busbar_refusal verdict;
+    char reason[BUSBAR_REASON_SIZE];
+} bb_resend;
+
+typedef struct bb_route {
+    bb_worker worker;    /* first: a worker is cast to its route */
+    busbar_route config; /* every number has its effective value; the texts are the worker's and `topic` */
+    char *topic;
+    busbar_transport transport;
+    bool started;
+    bool up;
+    bool loaded;      /* positions are those of the lease that is held */
+    bool refused_now; /* the transport had no room: wait for its next event */
+    uint32_t peer_window;
+    uint64_t start_due_us; /* when to try to start the transport again */
+    uint64_t blocked_until_us;
+    uint64_t settled_since_us; /* the oldest unrecorded result; 0: none */
+    uint64_t next_token;
+    int64_t retry_due_ms;                /* when the next exception is due; INT64_MAX: none */
+    int64_t position[BUSBAR_LANE_COUNT]; /* read up to here */
+    bb_window windows[BUSBAR_LANE_COUNT];
+    bb_resend resends[BB_ROUTE_RETRIES];
+    bb_throttle throttle;
+    bb_buffer payload;
+    char error[BUSBAR_REASON_SIZE];  /* what status should say; "" for nothing */
+    char stored[BUSBAR_REASON_SIZE]; /* what it says */
+    bool stored_known;
+    uint64_t error_due_us; /* no error is written before: a flapping link must not wear the flash */
+} bb_route;
+
+/* Sends what may be sent now. *out_wait_us: until more may be sent, as far as it is known here. (route_send.c) */
+int bb_route_send(bb_route *route, busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us);
+
+/* Results wait to be recorded: count of settled entries at the fronts, and of settled resends. (route_record.c) */
+size_t bb_route_settled(const bb_route *route);
+/* Records all of them in one transaction. BUSBAR_ELEASE if the lease was lost. */
+int bb_route_record(bb_route *route, busbar *bus);
+
+/* Messages accepted by the transport and not settled. */
+size_t bb_route_in_flight(const bb_route *route);
+/* Sets what status should say. */
+void bb_route_say(bb_route *route, const char *text);
+
+#endif

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "log.h"
+#include "route.h"
+#include "text.h"
+
+/* What one recording writes. */
+typedef struct recording {
+    bb_route *route;
+    busbar *bus;
+    int64_t open_exceptions;
+    int64_t delivered;
+    bool blocked; /* no room for one more open exception */
+    size_t popped[BUSBAR_LANE_COUNT];
+    bb_advance advance[BUSBAR_LANE_COUNT];
+    bool touched[BUSBAR_LANE_COUNT];
+} recording;
+
+static bool resend_settled(const bb_resend *resend)
+{
+    return resend->n != 0 && resend->state != BB_ENTRY_SENT;
+}
+
+size_t bb_route_settled(const bb_route *route)
+{
+    size_t count = 0;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        count += bb_window_settled(&route->windows[lane]);
+    for (int i = 0; i < BB_ROUTE_RETRIES; i++)
+        count += resend_settled(&route->resends[i]);
+    return count;
+}
+
+static int record_refused(recording *r, busbar_lane lane, const bb_entry *entry)
+{
+    bb_failure failure;
+    bool dead = entry->verdict == BUSBAR_REFUSED_DEAD;
+    int result = bb_worker_failure(&r->route->worker, r->bus, lane, 1, dead, entry->reason, &failure);
+    if (result < 0)
+        return result;
+    bool open = failure.state == BUSBAR_STATE_RETRY;
+    if (open && r->open_exceptions >= BB_EXCEPTION_MAX) {
+        r->blocked = true;
+        return BUSBAR_OK;
+    }
+    r->open_exceptions += open;
+    r->advance[lane].dead += !open;
+    return bb_exception_add(&r->bus->store, &failure, entry->first);
+}
+
+static int record_entry(recording *r, busbar_lane lane, const bb_entry *entry)
+{
+    bb_advance *advance = &r->advance[lane];
+    int64_t count = entry->last - entry->first + 1;
+    int result = BUSBAR_OK;
+    switch (entry->state) {
+    case BB_ENTRY_ACKED:
+        advance->delivered += count;
+        break;
+    case BB_ENTRY_FILTERED:
+        advance->filtered += count;
+        break;
+    case BB_ENTRY_EXPIRED:
+        advance->expired += count;
+        break;
+    case BB_ENTRY_REFUSED:
+        result = record_refused(r, lane, entry);
+        break;
+    case BB_ENTRY_SENT:
+    case BB_ENTRY_UNSENT:
+    default:
+        break;
+    }
+    if (result == BUSBAR_OK && !r->blocked) {
+        advance->cursor = entry->last;
+        r->touched[lane] = true;
+    }
+    return result;
+}
+
+static int record_lane(recording *r, busbar_lane lane)
+{
+    const bb_window *window = &r->route->windows[lane];
+    size_t settled = bb_window_settled(window);
+    int result = BUSBAR_OK;
+    size_t i = 0;
+    while (result == BUSBAR_OK && i < settled) {
+        result = record_entry(r, lane, bb_window_at(window, i));
+        if (r->blocked)
+            break;
+        i++;
+    }
+    r->popped[lane] = i;
+    return result;
+}
+
+static int record_resend(recording *r, const bb_resend *resend)
+{
+    bb_store *store = &r->bus->store;
+    bb_advance *advance = &r->advance[resend->lane];
+    r->touched[resend->lane] = true;
+    if (resend->state == BB_ENTRY_REFUSED) {
+        bb_failure failure;
+        bool dead = resend->verdict == BUSBAR_REFUSED_DEAD;
+        int result = bb_worker_failure(&r->route->worker, r->bus, resend->lane, resend->attempts, dead, resend->reason,
+                                       &failure);
+        if (result < 0)
+            return result;
+        advance->dead += failure.state == BUSBAR_STATE_DEAD;
+        return bb_exception_update(store, &failure, resend->n);
+    }
+    advance->delivered += resend->state == BB_ENTRY_ACKED;
+    advance->expired += resend->state == BB_ENTRY_EXPIRED;
+    return bb_exception_delete(store, resend->n);
+}
+
+static int load(recording *r)
+{
+    bb_cursor cursors[BUSBAR_LANE_COUNT];
+    bb_store *store = &r->bus->store;
+    int result = bb_consumer_cursors(store, r->route->worker.consumer, cursors);
+    if (result == BUSBAR_OK)
+        result = bb_exception_count(store, r->route->worker.consumer, &r->open_exceptions);
+    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++)
+        r->advance[lane].cursor = cursors[lane].cursor;
+    return result;
+}
+
+static int write_results(recording *r)
+{
+    int result = load(r);
+    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT && !r->blocked; lane++)
+        result = record_lane(r, (busbar_lane)lane);
+    for (int i = 0; result == BUSBAR_OK && i < BB_ROUTE_RETRIES; i++) {
+        if (resend_settled(&r->route->resends[i]))
+            result = record_resend(r, &r->route->resends[i]);
+    }
+    return result;
+}
+
+static bool drained(const recording *r)
+{
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
+        if (r->route->position[lane] < r->bus->heads[lane] || r->route->windows[lane].count > r->popped[lane])
+            return false;
+    }
+    return true;
+}
+
+static int write_progress(recording *r)
+{
+    bb_worker *worker = &r->route->worker;
+    bb_store *store = &r->bus->store;
+    int result = BUSBAR_OK;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        r->delivered += r->advance[lane].delivered;
+    bb_meter_add(&worker->meter, r->delivered, bb_bus_now_us(r->bus), drained(r));
+    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++) {
+        if (r->touched[lane])
+            result = bb_consumer_advance(store, worker->consumer, (busbar_lane)lane, &r->advance[lane],
+                                         worker->meter.rate_mhz);
+    }
+    if (r->blocked)
+        bb_route_say(r->route,
+                     "1,000 events wait for retry, the most there may be: the lane waits until some are settled");
+    const char *error = r->route->error;
+    if (result == BUSBAR_OK)
+        result = bb_consumer_note_error(store, worker->consumer, *error ? error : NULL);
+    if (result == BUSBAR_OK)
+        result = bb_exception_next_due(store, worker->consumer, r->bus->boot.id, &r->route->retry_due_ms);
+    return result;
+}
+
+/* The commit stands: memory follows it. */
+static void forget_recorded(recording *r)
+{
+    bb_route *route = r->route;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        bb_window_pop(&route->windows[lane], r->popped[lane]);
+    for (int i = 0; i < BB_ROUTE_RETRIES; i++) {
+        if (resend_settled(&route->resends[i]))
+            route->resends[i].n = 0;
+    }
+    route->settled_since_us = bb_route_settled(route) > 0 ? bb_bus_now_us(r->bus) : 0;
+    route->blocked_until_us = r->blocked ? bb_bus_now_us(r->bus) + 1000000u : 0;
+    memcpy(route->stored, route->error, sizeof route->stored);
+    route->stored_known = true;
+}
+
+int bb_route_record(bb_route *route, busbar *bus)
+{
+    recording r = {.route = route, .bus = bus};
+    int result = bb_worker_begin(&route->worker, bus);
+    if (result < 0)
+        return result;
+    result = write_results(&r);
+    if (result == BUSBAR_OK)
+        result = write_progress(&r);
+    if (result < 0) {
+        bb_store_rollback(&bus->store);
+        return result;
+    }
+    result = bb_store_commit(&bus->store);
+    if (result == BUSBAR_OK)
+        forget_recorded(&r);
+    return result;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* busbar_step: gives each worker its turn, prunes, and tells how long there is nothing to do. */
+#include "clock.h"
+#include "log.h"
+#include "publish.h"
+#include "retain.h"
+#include "watermark.h"
+#include "worker.h"
+
+#define LOCKED_PAUSE_US 2000u   /* before trying again when another connection holds the lock */
+#define PRUNE_PAUSE_US  100000u /* between two looks for something to prune */
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* A fix is worth a commit of its own when the clock has become known, or better known, since the last one. */
+static int note_clock(busbar *bus)
+{
+    busbar_clock_quality quality;
+    int64_t wall_ms = 0;
+    if (!bus->boot.confirmed || !bb_clock_improved(bus->port, bus->clock_noted))
+        return BUSBAR_OK;
+    quality = bus->port->wall_ms(bus->port->ctx, &wall_ms);
+    int result = bb_store_begin(&bus->store);
+    if (result < 0)
+        return result;
+    result = bb_clock_note(&bus->store, bus->port, bus->boot.id);
+    if (result < 0) {
+        bb_store_rollback(&bus->store);
+        return result;
+    }
+    result = bb_store_commit(&bus->store);
+    if (result == BUSBAR_OK)
+        bus->clock_noted = quality;
+    return result;
+}
+
+/* What may have changed since the last turn, and what a commit of the application has made final. */
+static int refresh(busbar *bus)
+{
+    if (bus->wake)
+        (void)bus->port->wake->clear(bus->wake);
+    int result = bb_publish_confirm(bus);
+    if (result == BUSBAR_OK && !bus->boot.confirmed)
+        result = bb_session_confirm(&bus->session, &bus->boot, &bus->store);
+    if (result == BUSBAR_OK)
+        result = note_clock(bus);
+    if (result == BUSBAR_OK)
+        result = bb_watermark_read(&bus->store, bus->watermark);
+    return result;
+}
+
+static int run_worker(busbar *bus, bb_worker *worker, uint64_t deadline_us, uint64_t *out_wait_us)
+{
+    int result = bb_log_heads(&bus->store, bus->heads);
+    if (result == BUSBAR_OK)
+        result = worker->api->run(worker, bus, deadline_us, out_wait_us);
+    if (result == BUSBAR_ELOCKED || result == BUSBAR_ESTALE) {
+        *out_wait_us = LOCKED_PAUSE_US;
+        return BUSBAR_OK;
+    }
+    if (result == BUSBAR_ELEASE) {
+        *out_wait_us = 0; /* lost just now: the next turn finds out who has it */
+        return BUSBAR_OK;
+    }
+    return result;
+}
+
+/* Every worker once, beginning with the one after the last that had work. */
+static int run_round(busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us)
+{
+    bb_worker *worker = bus->next ? bus->next : bus->workers;
+    bb_worker *first = worker;
+    int failure = BUSBAR_OK;
+    *out_wait_us = BUSBAR_FOREVER;
+    do {
+        uint64_t wait_us = BUSBAR_FOREVER;
+        int result = run_worker(bus, worker, deadline_us, &wait_us);
+        if (result < 0)
+            failure = result;
+        *out_wait_us = sooner(*out_wait_us, wait_us);
+        worker = worker->next ? worker->next : bus->workers;
+        bus->next = worker;
+    } while (worker != first && bb_bus_now_us(bus) < deadline_us);
+    if (worker != first)
+        *out_wait_us = 0; /* the others have their turn in the next step */
+    return failure;
+}
+
+static int prune(busbar *bus, uint64_t *wait_us)
+{
+    uint64_t now_us = bb_bus_now_us(bus);
+    if (now_us < bus->prune_due_us || bb_worker_courtesy_us(bus, now_us) > 0)
+        return BUSBAR_OK;
+    bool more = false;
+    int result = bb_retain_step(&bus->store, bus->options.keep_events, bus->options.keep_ids, &more);
+    if (more) {
+        bb_worker_wrote(bus, now_us);
+        *wait_us = sooner(*wait_us, bb_worker_courtesy_us(bus, bb_bus_now_us(bus)));
+    } else {
+        bus->prune_due_us = now_us + PRUNE_PAUSE_US;
+    }
+    return result == BUSBAR_ELOCKED ? BUSBAR_OK : result;
+}
+
+static int work(busbar *bus, uint32_t budget_us, uint64_t *out_wait_us)
+{
+    uint64_t deadline_us = bb_bus_now_us(bus) + budget_us;
+    uint64_t wait_us = BUSBAR_FOREVER;
+    int result = refresh(bus);
+    if (result == BUSBAR_ELOCKED) {
+        *out_wait_us = LOCKED_PAUSE_US;
+        return BUSBAR_OK;
+    }
+    do {
+        if (result == BUSBAR_OK)
+            result = run_round(bus, deadline_us, &wait_us);
+    } while (result == BUSBAR_OK && wait_us == 0 && bb_bus_now_us(bus) < deadline_us);
+    if (result == BUSBAR_OK)
+        result = prune(bus, &wait_us);
+    if (result == BUSBAR_OK)
+        *out_wait_us = wait_us;
+    return result;
+}
+
+int busbar_step(busbar *bus, uint32_t budget_us, uint64_t *out_wait_us)
+{
+    if (!bus)
+        return BUSBAR_EINVAL;
+    if (!out_wait_us)
+        return bb_store_fail(&bus->store, BUSBAR_EINVAL, "out_wait_us is NULL");
+    int result = bb_bus_idle(bus);
+    if (result < 0)
+        return result;
+    if (!bus->workers) {
+        *out_wait_us = BUSBAR_FOREVER;
+        return BUSBAR_OK;
+    }
+    sqlite3_int64 application_rowid = bus->store.sql->last_insert_rowid(bus->store.db);
+    result = work(bus, budget_us, out_wait_us);
+    bus->store.sql->set_last_insert_rowid(bus->store.db, application_rowid);
+    return result;
+}
+
+/* ---- Waking up ---- */
+
+static int watch_workers(busbar *bus)
+{
+    for (bb_worker *worker = bus->workers; worker; worker = worker->next) {
+        int fd = worker->api->fd(worker);
+        if (fd >= 0 && bus->port->wake->watch(bus->wake, fd) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+int busbar_fd(busbar *bus)
+{
+    if (!bus)
+        return BUSBAR_EINVAL;
+    const busbar_wake_api *wake = bus->port->wake;
+    if (!wake)
+        return bb_store_fail(&bus->store, BUSBAR_ENOTSUP,
+                             "the port has no wake object: call busbar_step from time to time");
+    if (bus->wake)
+        return wake->fd(bus->wake);
+    const char *path = bus->store.sql->db_filename(bus->store.db, "main");
+    bus->wake = path && *path ? wake->open(bus->port->ctx, path) : NULL;
+    if (!bus->wake)
+        return bb_store_fail(&bus->store, BUSBAR_EIO, "the platform refused to watch the database file");
+    if (watch_workers(bus) != 0)
+        return bb_store_fail(&bus->store, BUSBAR_EIO, "the platform refused to watch a transport's descriptor");
+    return wake->fd(bus->wake);
+}

@@ -1,0 +1,437 @@
+/* SPDX-License-Identifier: MIT */
+#include "store.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "text.h"
+
+void bb_store_init(bb_store *store, const busbar_sqlite *sql, sqlite3 *db)
+{
+    memset(store, 0, sizeof *store);
+    store->sql = sql;
+    store->db = db;
+    store->synchronous_saved = -1;
+}
+
+void bb_store_fini(bb_store *store)
+{
+    for (size_t i = 0; i < BB_STATEMENT_SLOTS; i++) {
+        if (store->statements[i].stmt)
+            store->sql->finalize(store->statements[i].stmt);
+    }
+    memset(store->statements, 0, sizeof store->statements);
+}
+
+bool bb_store_readonly(const bb_store *store)
+{
+    return store->sql->db_readonly(store->db, "main") == 1;
+}
+
+bool bb_store_in_transaction(const bb_store *store)
+{
+    return store->sql->get_autocommit(store->db) == 0;
+}
+
+bool bb_store_writing(const bb_store *store)
+{
+    return store->sql->txn_state(store->db, "main") == SQLITE_TXN_WRITE;
+}
+
+/* ---- Errors ---- */
+
+int bb_store_fail(bb_store *store, int code, const char *text)
+{
+    store->error.code = code;
+    store->error.native = 0;
+    store->error.offset = 0;
+    bb_text detail = bb_text_on(store->error.text, sizeof store->error.text);
+    bb_text_add(&detail, text);
+    return code;
+}
+
+static int code_of_busy(int native)
+{
+    return native == SQLITE_BUSY_SNAPSHOT ? BUSBAR_ESTALE : BUSBAR_ELOCKED;
+}
+
+static int code_of_sqlite(int native)
+{
+    if (native == SQLITE_IOERR_NOMEM)
+        return BUSBAR_ENOMEM;
+    switch (native & 0xff) {
+    case SQLITE_BUSY:
+        return code_of_busy(native);
+    case SQLITE_LOCKED:
+    case SQLITE_PROTOCOL:
+        return BUSBAR_ELOCKED;
+    case SQLITE_NOMEM:
+        return BUSBAR_ENOMEM;
+    case SQLITE_FULL:
+        return BUSBAR_EFULL;
+    case SQLITE_IOERR:
+        return BUSBAR_EIO;
+    case SQLITE_CORRUPT:
+        return BUSBAR_ECORRUPT;
+    case SQLITE_NOTADB:
+        return BUSBAR_ENOTBUS;
+    case SQLITE_READONLY:
+        return BUSBAR_EREADONLY;
+    case SQLITE_CANTOPEN:
+        return BUSBAR_ECANTOPEN;
+    default:
+        return BUSBAR_ESQLITE;
+    }
+}
+
+int bb_store_fail_sqlite(bb_store *store, int native, const char *what)
+{
+    int code = code_of_sqlite(native);
+    store->error.code = code;
+    store->error.native = native;
+    store->error.offset = 0;
+    bb_text detail = bb_text_on(store->error.text, sizeof store->error.text);
+    bb_text_add(&detail, "cannot ");
+    bb_text_add(&detail, what);
+    bb_text_add(&detail, ": ");
+    bb_text_add(&detail, busbar_error_text(code));
+    bb_text_add(&detail, " (SQLite: ");
+    bb_text_add(&detail, store->sql->errmsg(store->db));
+    bb_text_add(&detail, ")");
+    return code;
+}
+
+/* ---- Statements ---- */
+
+static bb_statement *find_statement(bb_store *store, const char *sql)
+{
+    uintptr_t address = (uintptr_t)sql;
+    size_t slot = (size_t)((address >> 4) ^ (address >> 12)) % BB_STATEMENT_SLOTS;
+    while (store->statements[slot].sql && store->statements[slot].sql != sql)
+        slot = (slot + 1) % BB_STATEMENT_SLOTS;
+    return &store->statements[slot];
+}
+
+int bb_store_prepare(bb_store *store, const char *sql, sqlite3_stmt **out_stmt)
+{
+    bb_statement *entry = find_statement(store, sql);
+    if (!entry->stmt) {
+        sqlite3_stmt *stmt = NULL;
+        int native = store->sql->prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt, NULL);
+        if (native != SQLITE_OK)
+            return bb_store_fail_sqlite(store, store->sql->extended_errcode(store->db), "use Busbar's tables");
+        entry->sql = sql;
+        entry->stmt = stmt;
+    }
+    *out_stmt = entry->stmt;
+    return BUSBAR_OK;
+}
+
+int bb_store_step(bb_store *store, sqlite3_stmt *stmt)
+{
+    int native = store->sql->step(stmt);
+    if (native == SQLITE_ROW)
+        return BB_ROW;
+    if (native == SQLITE_DONE)
+        return BUSBAR_OK;
+    int code = bb_store_fail_sqlite(store, store->sql->extended_errcode(store->db), "use the database");
+    store->sql->reset(stmt);
+    return code;
+}
+
+void bb_store_end(bb_store *store, sqlite3_stmt *stmt)
+{
+    store->sql->reset(stmt);
+}
+
+int bb_store_run(bb_store *store, sqlite3_stmt *stmt)
+{
+    int result;
+    do
+        result = bb_store_step(store, stmt);
+    while (result == BB_ROW);
+    if (result == BUSBAR_OK)
+        bb_store_end(store, stmt);
+    return result;
+}
+
+int bb_store_execute(bb_store *store, const char *sql)
+{
+    sqlite3_stmt *stmt;
+    int result = bb_store_prepare(store, sql, &stmt);
+    return result < 0 ? result : bb_store_run(store, stmt);
+}
+
+static int execute_first(bb_store *store, const char **sql)
+{
+    sqlite3_stmt *stmt = NULL;
+    const char *tail = NULL;
+    int native = store->sql->prepare_v3(store->db, *sql, -1, 0, &stmt, &tail);
+    if (native != SQLITE_OK)
+        return bb_store_fail_sqlite(store, store->sql->extended_errcode(store->db), "prepare a change of the database");
+    *sql = tail;
+    int result = stmt ? bb_store_run(store, stmt) : BUSBAR_OK;
+    store->sql->finalize(stmt);
+    return result;
+}
+
+int bb_store_execute_once(bb_store *store, const char *sql)
+{
+    int result = BUSBAR_OK;
+    while (result == BUSBAR_OK && *sql)
+        result = execute_first(store, &sql);
+    return result;
+}
+
+static int prepare_integers(bb_store *store, const char *sql, const int64_t *values, int count, sqlite3_stmt **out_stmt)
+{
+    int result = bb_store_prepare(store, sql, out_stmt);
+    for (int i = 0; result == BUSBAR_OK && i < count; i++)
+        bb_bind_integer(store, *out_stmt, i + 1, values[i]);
+    return result;
+}
+
+int bb_store_integer(bb_store *store, const char *sql, const int64_t *values, int count, int64_t *out_value)
+{
+    sqlite3_stmt *stmt;
+    int result = prepare_integers(store, sql, values, count, &stmt);
+    if (result < 0)
+        return result;
+    result = bb_store_step(store, stmt);
+    if (result == BB_ROW)
+        *out_value = bb_column_integer(store, stmt, 0);
+    if (result >= 0)
+        bb_store_end(store, stmt);
+    return result;
+}
+
+int bb_store_change(bb_store *store, const char *sql, const int64_t *values, int count)
+{
+    sqlite3_stmt *stmt;
+    int result = prepare_integers(store, sql, values, count, &stmt);
+    return result < 0 ? result : bb_store_run(store, stmt);
+}
+
+void bb_bind_integer(bb_store *store, sqlite3_stmt *stmt, int index, int64_t value)
+{
+    int native = store->sql->bind_int64(stmt, index, value);
+    assert(native == SQLITE_OK);
+    (void)native;
+}
+
+void bb_bind_null(bb_store *store, sqlite3_stmt *stmt, int index)
+{
+    int native = store->sql->bind_null(stmt, index);
+    assert(native == SQLITE_OK);
+    (void)native;
+}
+
+void bb_bind_bytes(bb_store *store, sqlite3_stmt *stmt, int index, const void *data, size_t size_bytes, bool as_text)
+{
+    assert(size_bytes <= BUSBAR_DATA_MAX);
+    int native = as_text ? store->sql->bind_text(stmt, index, data, (int)size_bytes, SQLITE_STATIC)
+                         : store->sql->bind_blob(stmt, index, data, (int)size_bytes, SQLITE_STATIC);
+    assert(native == SQLITE_OK);
+    (void)native;
+}
+
+void bb_bind_text(bb_store *store, sqlite3_stmt *stmt, int index, const char *text)
+{
+    if (text)
+        bb_bind_bytes(store, stmt, index, text, strlen(text), true);
+    else
+        bb_bind_null(store, stmt, index);
+}
+
+int64_t bb_column_integer(const bb_store *store, sqlite3_stmt *stmt, int index)
+{
+    return store->sql->column_int64(stmt, index);
+}
+
+const char *bb_column_text(const bb_store *store, sqlite3_stmt *stmt, int index)
+{
+    return (const char *)store->sql->column_text(stmt, index);
+}
+
+bool bb_column_is_null(const bb_store *store, sqlite3_stmt *stmt, int index)
+{
+    return store->sql->column_type(stmt, index) == SQLITE_NULL;
+}
+
+/* ---- Settings that decide what a commit is worth ---- */
+
+int bb_store_read_pragma(bb_store *store, const char *sql, int64_t *out_value)
+{
+    sqlite3_stmt *stmt = NULL;
+    int native = store->sql->prepare_v3(store->db, sql, -1, 0, &stmt, NULL);
+    if (native != SQLITE_OK)
+        return bb_store_fail_sqlite(store, store->sql->extended_errcode(store->db), "read a setting of the database");
+    int result = bb_store_step(store, stmt);
+    if (result == BB_ROW)
+        *out_value = bb_column_integer(store, stmt, 0);
+    store->sql->finalize(stmt);
+    return result < 0 ? result : BUSBAR_OK;
+}
+
+static int journal_is_wal(bb_store *store, bool *out_wal, bool *out_persistent)
+{
+    sqlite3_stmt *stmt;
+    int result = bb_store_prepare(store, "PRAGMA main.journal_mode", &stmt);
+    if (result < 0)
+        return result;
+    result = bb_store_step(store, stmt);
+    if (result < 0)
+        return result;
+    const char *mode = result == BB_ROW ? bb_column_text(store, stmt, 0) : NULL;
+    *out_wal = mode && strcmp(mode, "wal") == 0;
+    *out_persistent = mode && strcmp(mode, "off") != 0 && strcmp(mode, "memory") != 0;
+    bb_store_end(store, stmt);
+    return BUSBAR_OK;
+}
+
+int64_t bb_store_wal_bytes(bb_store *store)
+{
+    sqlite3_file *file = NULL;
+    sqlite3_int64 size = -1;
+    bool wal = false;
+    bool persistent = false;
+    if (journal_is_wal(store, &wal, &persistent) < 0 || !wal)
+        return -1;
+    int native = store->sql->file_control(store->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &file);
+    if (native != SQLITE_OK || !file || !file->pMethods || file->pMethods->xFileSize(file, &size) != SQLITE_OK)
+        return -1;
+    return size;
+}
+
+int bb_store_check_safety(bb_store *store)
+{
+    if (bb_store_readonly(store))
+        return BUSBAR_OK;
+    bool wal = false;
+    bool persistent = false;
+    int64_t synchronous = 0;
+    int result = journal_is_wal(store, &wal, &persistent);
+    if (result == BUSBAR_OK)
+        result = bb_store_read_pragma(store, "PRAGMA main.synchronous", &synchronous);
+    if (result < 0)
+        return result;
+    if (!persistent)
+        return bb_store_fail(
+            store, BUSBAR_EUNSAFE,
+            "journal_mode is OFF or MEMORY (or the database is in memory): a crash would lose or damage "
+            "committed events; set journal_mode to WAL, DELETE, TRUNCATE or PERSIST");
+    if (synchronous == 0)
+        return bb_store_fail(
+            store, BUSBAR_EUNSAFE,
+            "synchronous is OFF: a power cut would lose or damage committed events; set it to NORMAL or "
+            "better");
+    return BUSBAR_OK;
+}
+
+static int set_synchronous(bb_store *store, int level)
+{
+    static const char *const texts[] = {"PRAGMA main.synchronous=0", "PRAGMA main.synchronous=1",
+                                        "PRAGMA main.synchronous=2", "PRAGMA main.synchronous=3"};
+    assert(level >= 0 && level <= 3);
+    return bb_store_execute_once(store, texts[level]);
+}
+
+static void restore_synchronous(bb_store *store)
+{
+    if (store->synchronous_saved < 0)
+        return;
+    busbar_error kept = store->error;
+    (void)set_synchronous(store, store->synchronous_saved);
+    store->error = kept;
+    store->synchronous_saved = -1;
+}
+
+/* ---- Transactions ---- */
+
+int bb_store_begin(bb_store *store)
+{
+    return bb_store_execute(store, "BEGIN IMMEDIATE");
+}
+
+int bb_store_begin_synced(bb_store *store)
+{
+    bool wal = false;
+    bool persistent = false;
+    int64_t synchronous = 0;
+    int result = journal_is_wal(store, &wal, &persistent);
+    if (result == BUSBAR_OK)
+        result = bb_store_read_pragma(store, "PRAGMA main.synchronous", &synchronous);
+    if (result < 0)
+        return result;
+    /* FULL syncs every WAL commit; a rollback journal's deletion is certain only with EXTRA (pragma.html#synchronous). */
+    int needed = wal ? 2 : 3;
+    if (synchronous < needed) {
+        result = set_synchronous(store, needed);
+        if (result < 0)
+            return result;
+        store->synchronous_saved = (int)synchronous;
+    }
+    result = bb_store_begin(store);
+    if (result < 0)
+        restore_synchronous(store);
+    return result;
+}
+
+void bb_store_rollback(bb_store *store)
+{
+    if (bb_store_in_transaction(store)) {
+        busbar_error kept = store->error;
+        (void)bb_store_execute(store, "ROLLBACK");
+        store->error = kept;
+    }
+    restore_synchronous(store);
+}
+
+int bb_store_commit(bb_store *store)
+{
+    int result = bb_store_execute(store, "COMMIT");
+    if (result < 0)
+        bb_store_rollback(store);
+    restore_synchronous(store);
+    return result;
+}
+
+int bb_store_enter(bb_store *store, bb_scope *out_scope)
+{
+    bb_scope scope = bb_store_in_transaction(store) ? BB_SCOPE_SAVEPOINT : BB_SCOPE_TRANSACTION;
+    int result =
+        scope == BB_SCOPE_SAVEPOINT ? bb_store_execute(store, "SAVEPOINT busbar_scope") : bb_store_begin(store);
+    if (result == BUSBAR_OK)
+        *out_scope = scope;
+    return result;
+}
+
+static int leave_savepoint(bb_store *store, int result)
+{
+    if (!bb_store_in_transaction(store))
+        return bb_store_fail(
+            store, BUSBAR_EROLLEDBACK,
+            "SQLite rolled the whole transaction back (disk full, I/O error or out of memory): none of its "
+            "writes exist; start it again");
+    busbar_error kept = store->error;
+    int released = BUSBAR_OK;
+    if (result < 0)
+        released = bb_store_execute(store, "ROLLBACK TO busbar_scope");
+    if (released == BUSBAR_OK)
+        released = bb_store_execute(store, "RELEASE busbar_scope");
+    if (result < 0)
+        store->error = kept;
+    return result < 0 ? result : (released < 0 ? released : result);
+}
+
+int bb_store_leave(bb_store *store, bb_scope scope, int result)
+{
+    if (scope == BB_SCOPE_SAVEPOINT)
+        return leave_savepoint(store, result);
+    if (result < 0) {
+        bb_store_rollback(store);
+        return result;
+    }
+    int committed = bb_store_commit(store);
+    return committed < 0 ? committed : result;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ground of the modules that know SQL: one connection, its routines, prepared statements, transactions, and the only
+ * place where a code of SQLite becomes a code of ours.
+ */
+#ifndef BB_STORE_H
+#define BB_STORE_H
+
+#include <busbar/busbar.h>
+#include <busbar/sqlite.h>
+
+/* A row is there (bb_store_step). */
+#define BB_ROW 1
+
+/* Most different statements that one handle prepares; a power of two, well above the number of texts in lib/. */
+#define BB_STATEMENT_SLOTS 256u
+
+typedef struct bb_statement {
+    const char *sql; /* the text's address is the key */
+    sqlite3_stmt *stmt;
+} bb_statement;
+
+typedef struct bb_store {
+    const busbar_sqlite *sql;
+    sqlite3 *db;
+    busbar_error error;
+    int synchronous_saved; /* to be put back after a synced transaction; -1: nothing to put back */
+    bb_statement statements[BB_STATEMENT_SLOTS];
+} bb_store;
+
+void bb_store_init(bb_store *store, const busbar_sqlite *sql, sqlite3 *db);
+void bb_store_fini(bb_store *store);
+
+/* Refuses a connection that would lose what it commits: BUSBAR_EUNSAFE. */
+int bb_store_check_safety(bb_store *store);
+bool bb_store_readonly(const bb_store *store);
+/* Size of the WAL file; -1 if there is none or it cannot be told. */
+int64_t bb_store_wal_bytes(bb_store *store);
+/* A transaction is open on the connection, whoever opened it. */
+bool bb_store_in_transaction(const bb_store *store);
+/* The open transaction has written, or has taken the write lock. */
+bool bb_store_writing(const bb_store *store);
+
+/* Records a failure that is not SQLite's. Returns `code`. */
+int bb_store_fail(bb_store *store, int code, const char *text);
+/* Records SQLite's current error while doing `what` ("read the cursor of a consumer"). Returns our code for it. */
+int bb_store_fail_sqlite(bb_store *store, int native, const char *what);
+
+/*
+ * Gives the prepared statement of a text, reset. `sql` must be a static text: its address is remembered. The statement stays
+ * the store's. Every use ends with bb_store_end, bb_store_run, or a failed bb_store_step.
+ */
+int bb_store_prepare(bb_store *store, const char *sql, sqlite3_stmt **out_stmt);
+/* BB_ROW, BUSBAR_OK when done, or a code; on a code the statement is reset. */
+int bb_store_step(bb_store *store, sqlite3_stmt *stmt);
+void bb_store_end(bb_store *store, sqlite3_stmt *stmt);
+/* Steps a statement that returns no rows to its end, and resets it. */
+int bb_store_run(bb_store *store, sqlite3_stmt *stmt);
+/* Prepares and runs a static text without parameters. */
+int bb_store_execute(bb_store *store, const char *sql);
+/* Runs a text once without keeping a statement: table definitions and pragmas. Several statements may be joined by `;`. */
+int bb_store_execute_once(bb_store *store, const char *sql);
+/* Reads a pragma's integer. SQLite bakes some answers into the statement: none is kept. */
+int bb_store_read_pragma(bb_store *store, const char *sql, int64_t *out_value);
+/* Prepares, binds `count` integers, and reads the first column of the first row as an integer. BB_ROW, BUSBAR_OK if none. */
+int bb_store_integer(bb_store *store, const char *sql, const int64_t *values, int count, int64_t *out_value);
+/* Prepares, binds `count` integers, runs. */
+int bb_store_change(bb_store *store, const char *sql, const int64_t *values, int count);
+
+/* Binding never fails on a valid index and small values; NULL texts bind NULL. Nothing is copied: the value must live until
+   the statement has run. */
+void bb_bind_integer(bb_store *store, sqlite3_stmt *stmt, int index, int64_t value);
+void bb_bind_null(bb_store *store, sqlite3_stmt *stmt, int index);
+void bb_bind_text(bb_store *store, sqlite3_stmt *stmt, int index, const char *text);
+/* `size_bytes` is at most BUSBAR_DATA_MAX. */
+void bb_bind_bytes(bb_store *store, sqlite3_stmt *stmt, int index, const void *data, size_t size_bytes, bool as_text);
+
+int64_t bb_column_integer(const bb_store *store, sqlite3_stmt *stmt, int index);
+/* NULL for SQL NULL. Valid until the statement is stepped or reset. */
+const char *bb_column_text(const bb_store *store, sqlite3_stmt *stmt, int index);
+bool bb_column_is_null(const bb_store *store, sqlite3_stmt *stmt, int index);
+
+/* A write transaction of our own (BEGIN IMMEDIATE). A failed commit rolls back. */
+int bb_store_begin(bb_store *store);
+int bb_store_commit(bb_store *store);
+void bb_store_rollback(bb_store *store);
+
+/*
+ * The same, but its commit is synced so that it, and everything committed before it by anyone, survives a power cut. The
+ * connection's synchronous setting is raised for that one transaction, and put back by commit and rollback.
+ */
+int bb_store_begin_synced(bb_store *store);
+
+/*
+ * A scope in which several writes stand or fall together: a transaction of our own in autocommit, else a savepoint in the
+ * caller's. leave() keeps the writes if `result` is not negative, else undoes them; it returns `result`, or why keeping
+ * failed (BUSBAR_EROLLEDBACK if SQLite ended the caller's transaction).
+ */
+typedef enum bb_scope { BB_SCOPE_TRANSACTION, BB_SCOPE_SAVEPOINT } bb_scope;
+int bb_store_enter(bb_store *store, bb_scope *out_scope);
+int bb_store_leave(bb_store *store, bb_scope scope, int result);
+
+#endif

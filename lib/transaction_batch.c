@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Transactional delivery: many events per transaction, each in a savepoint. What handlers write, what they publish and the
+ * cursor commit together. The batch ends by time, so that the write lock is never held long.
+ */
+#include <assert.h>
+#include <string.h>
+
+#include "log.h"
+#include "subscription.h"
+
+typedef struct batch {
+    bb_subscription *subscription;
+    busbar *bus;
+    uint64_t started_us;
+    uint64_t until_us;
+    int64_t number;
+    int64_t open_exceptions;
+    int64_t handled; /* events handed to the handler */
+    bool stop;       /* time is up, or the lane must stand still */
+    bb_advance advance[BUSBAR_LANE_COUNT];
+    bool touched[BUSBAR_LANE_COUNT];
+    busbar_reason last_failure;
+} batch;
+
+/* The event in hand: from the log (n == 0) or an exception tried again. */
+typedef struct attempt {
+    busbar_lane lane;
+    int64_t seq;
+    int64_t n;
+    uint32_t number;
+} attempt;
+
+/* The handler ended the transaction it ran in; positive, and never leaves this file. */
+#define BROKEN 1
+
+static const char BROKEN_TEXT[] =
+    "the handler ended the transaction it ran in (COMMIT or ROLLBACK): remove that from it";
+
+static void check_time(batch *b)
+{
+    b->stop = b->stop || b->subscription->one_by_one || bb_bus_now_us(b->bus) >= b->until_us;
+}
+
+static void touch(batch *b, busbar_lane lane, int64_t cursor)
+{
+    b->touched[lane] = true;
+    b->advance[lane].cursor = cursor;
+}
+
+/* The transaction is gone because SQLite gave it up (disk full, I/O error), not because the handler ended it. */
+static int environment_fault(batch *b)
+{
+    bb_store *store = &b->bus->store;
+    int native = store->sql->extended_errcode(store->db);
+    switch (native & 0xff) {
+    case SQLITE_FULL:
+    case SQLITE_IOERR:
+    case SQLITE_NOMEM:
+    case SQLITE_BUSY:
+    case SQLITE_CORRUPT:
+        return bb_store_fail_sqlite(store, native, "run a handler's statements");
+    default:
+        return BROKEN;
+    }
+}
+
+/* Records a failure of the event in hand: a new exception, or one more attempt of an old one. */
+static int record_failure(batch *b, const attempt *a, bool dead, const char *text)
+{
+    bb_store *store = &b->bus->store;
+    bb_failure failure;
+    int result = bb_worker_failure(&b->subscription->worker, b->bus, a->lane, a->number, dead, text, &failure);
+    if (result < 0)
+        return result;
+    if (a->n != 0)
+        result = bb_exception_update(store, &failure, a->n);
+    else
+        result = bb_exception_add(store, &failure, a->seq);
+    if (result < 0)
+        return result;
+    bool now_dead = failure.state == BUSBAR_STATE_DEAD;
+    b->touched[a->lane] = true;
+    b->advance[a->lane].dead += now_dead;
+    b->open_exceptions += (a->n == 0 && !now_dead) - (a->n != 0 && now_dead);
+    bb_text last = bb_text_on(b->last_failure.text, sizeof b->last_failure.text);
+    bb_text_add(&last, text && *text ? text : "the handler failed without a reason");
+    return BUSBAR_OK;
+}
+
+static int finish_done(batch *b, const attempt *a)
+{
+    b->touched[a->lane] = true;
+    b->advance[a->lane].delivered++;
+    return a->n != 0 ? bb_exception_delete(&b->bus->store, a->n) : BUSBAR_OK;
+}
+
+/* No room for one more open exception: the lane stops before this event. */
+static int block(batch *b)
+{
+    static const char text[] =
+        "1,000 events wait for retry, the most there may be: the lane waits until some are settled";
+    b->stop = true;
+    b->subscription->blocked_until_us = bb_bus_now_us(b->bus) + 1000000u;
+    bb_text last = bb_text_on(b->last_failure.text, sizeof b->last_failure.text);
+    bb_text_add(&last, text);
+    return BUSBAR_OK;
+}
+
+/* Runs the handler in its savepoint. BROKEN, or the outcome of recording. *out_finished: the cursor may pass the event. */
+static int handle(batch *b, const attempt *a, const busbar_record *record, bool *out_finished)
+{
+    bb_store *store = &b->bus->store;
+    busbar_reason reason;
+    int result = bb_store_execute(store, "SAVEPOINT busbar_event");
+    if (result < 0)
+        return result;
+    b->handled++;
+    busbar_verdict verdict = bb_subscription_call(b->subscription, b->bus, record, &reason);
+    if (!bb_store_in_transaction(store))
+        return environment_fault(b);
+    if (verdict != BUSBAR_DONE && bb_store_execute(store, "ROLLBACK TO busbar_event") < 0)
+        return BROKEN;
+    if (bb_store_execute(store, "RELEASE busbar_event") < 0)
+        return bb_store_in_transaction(store) ? BROKEN : environment_fault(b);
+    *out_finished = true;
+    if (verdict == BUSBAR_DONE)
+        return finish_done(b, a);
+    bool dead = verdict == BUSBAR_DEAD;
+    if (!dead && a->n == 0 && b->open_exceptions >= BB_EXCEPTION_MAX) {
+        *out_finished = false;
+        return block(b);
+    }
+    return record_failure(b, a, dead, reason.text);
+}
+
+static bool same_batch_committed(batch *b)
+{
+    int64_t number = 0;
+    return bb_consumer_last_batch(&b->bus->store, b->subscription->worker.consumer, &number) == BUSBAR_OK &&
+           number >= b->number;
+}
+
+static int write_progress(batch *b)
+{
+    bb_worker *worker = &b->subscription->worker;
+    bb_store *store = &b->bus->store;
+    int result = BUSBAR_OK;
+    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++) {
+        if (b->touched[lane])
+            result = bb_consumer_advance(store, worker->consumer, (busbar_lane)lane, &b->advance[lane],
+                                         worker->meter.rate_mhz);
+    }
+    const char *failure = b->last_failure.text[0] ? b->last_failure.text : NULL;
+    if (result == BUSBAR_OK && (failure || b->handled > 0))
+        result = bb_consumer_note_error(store, worker->consumer, failure);
+    return result;
+}
+
+/*
+ * The handler took the batch's transaction away. If it committed, everything before the event in hand is kept: the cursor
+ * follows, and the event counts as failed. If it rolled back, everything is undone: the events come again, one by one, so
+ * that the guilty one stands alone next time.
+ */
+static int recover(batch *b, const attempt *a)
+{
+    bb_store *store = &b->bus->store;
+    bb_store_rollback(store); /* one that the handler may have begun */
+    bool committed = same_batch_committed(b);
+    if (!committed && b->handled > 1) {
+        b->subscription->one_by_one = true;
+        return BUSBAR_OK;
+    }
+    b->subscription->one_by_one = false;
+    int result = bb_worker_begin(&b->subscription->worker, b->bus);
+    if (result < 0)
+        return result;
+    if (a->n == 0)
+        touch(b, a->lane, a->seq);
+    result = record_failure(b, a, false, BROKEN_TEXT);
+    if (result == BUSBAR_OK)
+        result = write_progress(b);
+    if (result < 0) {
+        bb_store_rollback(store);
+        return result;
+    }
+    return bb_store_commit(store);
+}
+
+static int run_exceptions(batch *b, attempt *a)
+{
+    bb_store *store = &b->bus->store;
+    int64_t after = 0;
+    while (!b->stop) {
+        sqlite3_stmt *stmt;
+        int64_t now_ms = (int64_t)(b->started_us / 1000);
+        int result =
+            bb_exception_read_due(store, b->subscription->worker.consumer, b->bus->boot.id, now_ms, after, &stmt);
+        if (result != BB_ROW)
+            return result;
+        busbar_record record;
+        a->n = after = bb_column_integer(store, stmt, BB_EXCEPTION_N);
+        a->lane = (busbar_lane)bb_column_integer(store, stmt, BB_EXCEPTION_LANE);
+        a->number = (uint32_t)bb_column_integer(store, stmt, BB_EXCEPTION_ATTEMPTS) + 1;
+        result = bb_reader_record(&b->bus->reader, stmt, BB_EXCEPTION_LOG, a->lane, &record);
+        if (result == BUSBAR_OK)
+            result = bb_record_copy(&record, &b->subscription->copy, &record);
+        bb_store_end(store, stmt);
+        if (result < 0)
+            return result;
+        record.attempt = a->number;
+        bool finished = false;
+        result = handle(b, a, &record, &finished);
+        if (result != BUSBAR_OK)
+            return result;
+        check_time(b);
+    }
+    return BUSBAR_OK;
+}
+
+/* An event that cannot be read (written by hand, damaged) must not stop those behind it. */
+static int bury_unreadable(batch *b, const attempt *a)
+{
+    touch(b, a->lane, a->seq);
+    return record_failure(b, a, true, b->bus->store.error.text);
+}
+
+/* One row of the log. */
+static int run_row(batch *b, attempt *a, sqlite3_stmt *stmt)
+{
+    bb_store *store = &b->bus->store;
+    const char *type = NULL;
+    *a = (attempt){.lane = a->lane, .seq = bb_column_integer(store, stmt, BB_LOG_SEQ), .number = 1};
+    int result = bb_reader_type(&b->bus->reader, stmt, 0, &type);
+    if (result < 0)
+        return result == BUSBAR_ENOTFOUND ? bury_unreadable(b, a) : result;
+    if (!bb_worker_wants(&b->subscription->worker, type)) {
+        touch(b, a->lane, a->seq);
+        b->advance[a->lane].filtered++;
+        return BUSBAR_OK;
+    }
+    busbar_record record;
+    bool finished = false;
+    result = bb_reader_record(&b->bus->reader, stmt, 0, a->lane, &record);
+    if (result == BUSBAR_ENOTFOUND)
+        return bury_unreadable(b, a);
+    if (result == BUSBAR_OK)
+        result = handle(b, a, &record, &finished);
+    if (result == BUSBAR_OK && finished)
+        touch(b, a->lane, a->seq);
+    return result;
+}
+
+static int run_lane(batch *b, attempt *a, int64_t after, int64_t until)
+{
+    bb_store *store = &b->bus->store;
+    sqlite3_stmt *stmt;
+    int result = bb_log_scan(store, a->lane, after, until, &stmt);
+    if (result < 0)
+        return result;
+    while (!b->stop && (result = bb_store_step(store, stmt)) == BB_ROW) {
+        result = run_row(b, a, stmt);
+        if (result != BUSBAR_OK)
+            break;
+        check_time(b);
+    }
+    bb_store_end(store, stmt);
+    return result == BB_ROW && b->stop ? BUSBAR_OK : result;
+}
+
+static int run_lanes(batch *b, attempt *a)
+{
+    bb_cursor cursors[BUSBAR_LANE_COUNT];
+    int64_t heads[BUSBAR_LANE_COUNT];
+    bb_store *store = &b->bus->store;
+    int result = bb_consumer_cursors(store, b->subscription->worker.consumer, cursors);
+    if (result == BUSBAR_OK)
+        result = bb_log_heads(store, heads);
+    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++)
+        b->advance[lane].cursor = cursors[lane].cursor;
+    if (result == BUSBAR_OK)
+        result = run_exceptions(b, a);
+    for (int i = 0; result == BUSBAR_OK && i < BUSBAR_LANE_COUNT && !b->stop; i++) {
+        *a = (attempt){.lane = bb_lane_order[i]};
+        if (cursors[a->lane].cursor < heads[a->lane])
+            result = run_lane(b, a, cursors[a->lane].cursor, heads[a->lane]);
+    }
+    return result;
+}
+
+static int begin(batch *b)
+{
+    bb_store *store = &b->bus->store;
+    bb_worker *worker = &b->subscription->worker;
+    int result = bb_worker_begin(worker, b->bus);
+    if (result < 0)
+        return result;
+    bb_reader_refresh(&b->bus->reader);
+    result = bb_consumer_begin_batch(store, worker->consumer, &b->number);
+    if (result == BUSBAR_OK)
+        result = bb_exception_count(store, worker->consumer, &b->open_exceptions);
+    if (result < 0)
+        bb_store_rollback(store);
+    return result;
+}
+
+static int64_t delivered_by(const batch *b)
+{
+    int64_t delivered = 0;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        delivered += b->advance[lane].delivered;
+    return delivered;
+}
+
+static int finish(batch *b, int result)
+{
+    if (result == BUSBAR_OK) {
+        bb_meter_add(&b->subscription->worker.meter, delivered_by(b), bb_bus_now_us(b->bus), !b->stop);
+        result = write_progress(b);
+    }
+    if (result < 0) {
+        bb_store_rollback(&b->bus->store);
+        return result;
+    }
+    result = bb_store_commit(&b->bus->store);
+    if (result == BUSBAR_OK)
+        b->subscription->one_by_one = false;
+    return result;
+}
+
+int bb_transaction_batch(bb_subscription *subscription, busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us)
+{
+    batch b = {.subscription = subscription, .bus = bus, .started_us = bb_bus_now_us(bus)};
+    *out_wait_us = bb_worker_courtesy_us(bus, b.started_us);
+    if (*out_wait_us > 0)
+        return BUSBAR_OK;
+    uint64_t hold_until_us = b.started_us + bus->options.write_hold_us;
+    b.until_us = hold_until_us < deadline_us ? hold_until_us : deadline_us;
+    int result = begin(&b);
+    if (result < 0)
+        return result;
+    attempt a = {.lane = BUSBAR_NORMAL};
+    result = run_lanes(&b, &a);
+    result = result == BROKEN ? recover(&b, &a) : finish(&b, result);
+    bb_worker_wrote(bus, b.started_us);
+    return result;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a route has read from one lane and not yet recorded as finished, in log order: the memory of a relay, bounded by its
+ * window and acknowledgement group whatever the backlog. Pure: no SQL, no network, no clock.
+ */
+#ifndef BB_WINDOW_H
+#define BB_WINDOW_H
+
+#include <busbar/busbar.h>
+
+typedef enum bb_entry_state {
+    BB_ENTRY_SENT,   /* accepted by the transport, not settled */
+    BB_ENTRY_UNSENT, /* to be sent again: the connection was lost */
+    BB_ENTRY_ACKED,
+    BB_ENTRY_REFUSED,  /* with a verdict and a reason */
+    BB_ENTRY_FILTERED, /* a run of events that the route does not want */
+    BB_ENTRY_EXPIRED   /* a run of events whose time was over */
+} bb_entry_state;
+
+typedef struct bb_entry {
+    int64_t first; /* position; runs of FILTERED and EXPIRED go up to `last` */
+    int64_t last;
+    uint64_t token;
+    bb_entry_state state;
+    busbar_refusal verdict;
+    char *reason; /* REFUSED; owned */
+} bb_entry;
+
+typedef struct bb_window {
+    bb_entry *entries; /* a ring */
+    size_t capacity;
+    size_t start;
+    size_t count;
+    size_t hint;      /* where the next acknowledgement is expected, from start */
+    size_t in_flight; /* entries that are SENT */
+    size_t unsent;    /* entries that are UNSENT */
+} bb_window;
+
+/* BUSBAR_ENOMEM. */
+int bb_window_init(bb_window *window, size_t capacity);
+void bb_window_fini(bb_window *window);
+
+bool bb_window_full(const bb_window *window);
+bb_entry *bb_window_at(const bb_window *window, size_t index);
+/* Appends the next position of the lane. Runs of FILTERED and of EXPIRED are one entry. The window is not full. */
+bb_entry *bb_window_push(bb_window *window, int64_t seq, bb_entry_state state, uint64_t token);
+/* The SENT entry with this token, or NULL. */
+bb_entry *bb_window_find(bb_window *window, uint64_t token);
+/* Changes an entry's state, keeping the counts. */
+void bb_window_set(bb_window *window, bb_entry *entry, bb_entry_state state);
+/* REFUSED with its reason (copied; a copy that fails for want of memory leaves the reason out). */
+void bb_window_refuse(bb_window *window, bb_entry *entry, busbar_refusal verdict, const char *reason);
+/* Every SENT entry becomes UNSENT. */
+void bb_window_lose(bb_window *window);
+/* How many entries at the front are settled, and can be recorded. */
+size_t bb_window_settled(const bb_window *window);
+/* Forgets `count` entries at the front. */
+void bb_window_pop(bb_window *window, size_t count);
+void bb_window_clear(bb_window *window);
+
+#endif
