@@ -15,7 +15,8 @@
 
 #define START_RETRY_US 1000000u
 #define ERROR_PAUSE_US 60000000u
-#define BLIND_POLL_US  100000u /* a transport without a descriptor is looked at so often */
+#define BLIND_REST_US  100000u /* a transport without a descriptor is looked at so often */
+#define BLIND_WAIT_US  1000u   /* and so often while acknowledgements are due */
 
 static bb_route *route_of(bb_worker *worker)
 {
@@ -123,6 +124,7 @@ static void on_event(const busbar_transport_event *event, void *ctx)
     bb_route *route = ((event_ctx *)ctx)->route;
     busbar *bus = ((event_ctx *)ctx)->bus;
     route->refused_now = false;
+    route->lively = true;
     switch (event->type) {
     case BUSBAR_TRANSPORT_UP:
         route->up = true;
@@ -277,7 +279,9 @@ static uint64_t blind_wait_us(const bb_route *route)
 {
     if (route->transport.api->fd)
         return BUSBAR_FOREVER;
-    return bb_route_in_flight(route) > 0 ? 0 : BLIND_POLL_US;
+    if (route->lively)
+        return 0;
+    return bb_route_in_flight(route) > 0 ? BLIND_WAIT_US : BLIND_REST_US;
 }
 
 static int run(bb_worker *worker, busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us)
@@ -286,12 +290,13 @@ static int run(bb_worker *worker, busbar *bus, uint64_t deadline_us, uint64_t *o
     uint64_t lease_us = BUSBAR_FOREVER;
     uint64_t record_us = BUSBAR_FOREVER;
     uint64_t send_us = BUSBAR_FOREVER;
-    poll_transport(route, bus);
+    route->lively = false;
     int result = hold(route, bus, &lease_us);
-    if (result == BUSBAR_OK) {
+    if (result == BUSBAR_OK)
         start_transport(route, bus);
+    poll_transport(route, bus);
+    if (result == BUSBAR_OK)
         result = record_if_due(route, bus, &record_us);
-    }
     if (result == BUSBAR_OK && route->up)
         result = bb_route_send(route, bus, deadline_us, &send_us);
     if (result == BUSBAR_ELEASE) {

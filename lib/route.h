@@ -35,6 +35,7 @@ typedef struct bb_route {
     bool up;
     bool loaded;      /* positions are those of the lease that is held */
     bool refused_now; /* the transport had no room: wait for its next event */
+    bool lively;      /* something was sent or reported in this turn */
     uint32_t peer_window;
     uint64_t start_due_us; /* when to try to start the transport again */
     uint64_t blocked_until_us;

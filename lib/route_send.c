@@ -19,6 +19,7 @@ typedef struct offer {
     busbar *bus;
     uint64_t deadline_us;
     uint64_t token;
+    bool sent;            /* one at least: a turn gets on however short its time is */
     busbar_reason reason; /* why it can never be sent */
 } offer;
 
@@ -109,7 +110,9 @@ static int hand_over(offer *o, const busbar_record *record, int64_t ttl_ms)
         o->route->refused_now = true;
         return NO_ROOM;
     }
+    o->sent = true;
     o->route->next_token++;
+    o->route->lively = true;
     if (sent == BUSBAR_SEND_DEAD)
         return BURIED;
     bb_throttle_take(&o->route->throttle, bb_bus_now_us(o->bus));
@@ -143,7 +146,7 @@ static bool room(const offer *o, uint64_t *out_wait_us)
         return false;
     uint64_t now_us = bb_bus_now_us(o->bus);
     uint64_t throttle_us = bb_throttle_wait_us(&route->throttle, now_us);
-    *out_wait_us = throttle_us > 0 ? throttle_us : (now_us >= o->deadline_us ? 0 : BUSBAR_FOREVER);
+    *out_wait_us = throttle_us > 0 ? throttle_us : (o->sent && now_us >= o->deadline_us ? 0 : BUSBAR_FOREVER);
     return *out_wait_us == BUSBAR_FOREVER;
 }
 
@@ -205,6 +208,15 @@ static bb_resend *free_resend(bb_route *route)
             return &route->resends[i];
     }
     return NULL;
+}
+
+static bool resending(const bb_route *route)
+{
+    for (int i = 0; i < BB_ROUTE_RETRIES; i++) {
+        if (route->resends[i].n != 0)
+            return true;
+    }
+    return false;
 }
 
 static bool being_resent(const bb_route *route, int64_t n)
@@ -355,8 +367,8 @@ int bb_route_send(bb_route *route, busbar *bus, uint64_t deadline_us, uint64_t *
         if (result == BUSBAR_OK && courtesy_us == 0)
             result = send_lanes(&o, &room_us);
     }
-    if (result == NO_ROOM && *out_wait_us == 0)
-        *out_wait_us = BUSBAR_FOREVER; /* a retry is due, but an acknowledgement must come first */
+    if (*out_wait_us == 0 && (result == NO_ROOM || resending(route)))
+        *out_wait_us = BUSBAR_FOREVER; /* a retry is due, but a result must come, or be recorded, first */
     if (room_us < *out_wait_us)
         *out_wait_us = room_us;
     return result < 0 ? result : BUSBAR_OK;

@@ -28,11 +28,12 @@ typedef struct file_state {
     struct timespec modified;
 } file_state;
 
+/* A missing file here is not the caller's database, so it is never BUSBAR_ENOTFOUND. */
 static int fail_errno(busbar_error *out_error, const char *what, const char *path)
 {
     int number = errno;
-    return bb_linux_error_set(out_error, bb_linux_error_code_errno(number), 0, "%s: %s: %s", path, what,
-                              strerror(number));
+    int code = number == ENOENT ? BUSBAR_ECANTOPEN : bb_linux_error_code_errno(number);
+    return bb_linux_error_set(out_error, code, 0, "%s: %s: %s", path, what, strerror(number));
 }
 
 /* NULL when out of memory. */

@@ -72,6 +72,10 @@ static int fail_sqlite(busbar_error *out_error, const char *path, sqlite3 *db)
         return bb_linux_error_set(out_error, code, native, "%s: is not an SQLite database", path);
     if (code == BUSBAR_ELOCKED)
         return bb_linux_error_set(out_error, code, native, "%s: is locked by another connection; try again", path);
+    if (native == SQLITE_READONLY_DIRECTORY)
+        return bb_linux_error_set(out_error, BUSBAR_ECANTOPEN, native,
+                                  "%s: its directory cannot be written, where its -wal and -shm files have to be",
+                                  path);
     if (code == BUSBAR_ECANTOPEN)
         return bb_linux_error_set(out_error, code, native,
                                   "%s: SQLite cannot open it or make its -wal and -shm files next to it: %s", path,

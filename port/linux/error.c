@@ -58,6 +58,7 @@ int bb_linux_error_code_errno(int number)
         return BUSBAR_EREADONLY;
     case ENOSPC:
     case EDQUOT:
+    case EFBIG:
         return BUSBAR_EFULL;
     case ENOMEM:
         return BUSBAR_ENOMEM;

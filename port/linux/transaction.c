@@ -13,8 +13,8 @@ static int run(sqlite3 *db, const char *sql, const char *what, busbar_error *out
     int native = sqlite3_extended_errcode(db);
     int code = bb_linux_error_code(native);
     if (code == BUSBAR_ELOCKED)
-        return bb_linux_error_set(out_error, code, native, "%s: the database is locked by another connection; try again",
-                                  what);
+        return bb_linux_error_set(out_error, code, native,
+                                  "%s: the database is locked by another connection; try again", what);
     return bb_linux_error_set(out_error, code, native, "%s: %s", what, sqlite3_errmsg(db));
 }
 

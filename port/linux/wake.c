@@ -24,7 +24,8 @@
 #include <unistd.h>
 
 /* How long after a write, and then after each other, the worker is told to look again. */
-static const uint32_t recheck_us[] = {200, 1000, 4000, 12000, 40000, 120000, 400000, 1200000, 4000000, 12000000};
+static const uint32_t recheck_us[] = {200,   300,    500,    1000,    2000,    4000,    10000,
+                                      30000, 100000, 300000, 1000000, 3000000, 12000000};
 #define RECHECK_COUNT (sizeof recheck_us / sizeof recheck_us[0])
 
 /* When the system grants no watch any more (its limit is reached): look so often, and try for a watch again. */

@@ -174,8 +174,11 @@ static void on_publish(struct mosquitto *handle, void *context, int mid, int cod
     if (slot->outcome != BB_MOSQUITTO_ACKED) {
         mosquitto_property_read_string(properties, MQTT_PROP_REASON_STRING, &slot->detail, false);
     }
-    if ((int32_t)(slot->number - connection->newest_acked) > 0) {
-        connection->newest_acked = slot->number;
+    if (slot->qos > 0) { /* QoS 0 is settled by having been written, and proves nothing of the broker */
+        connection->acked_ms = connection->now_ms;
+        if ((int32_t)(slot->number - connection->newest_acked) > 0) {
+            connection->newest_acked = slot->number;
+        }
     }
     bb_mosquitto_list_remove(&connection->in_flight, slot);
     bb_mosquitto_list_append(&connection->settled, slot);
@@ -311,8 +314,9 @@ static void open_connection(bb_mosquitto_connection *connection)
     if (rc != MOSQ_ERR_SUCCESS) {
         end_unconnected(connection, rc, error);
     }
-    connection->opened_ms = bb_mosquitto_now_ms();
-    connection->misc_ms = connection->opened_ms;
+    connection->now_ms = bb_mosquitto_now_ms();
+    connection->opened_ms = connection->now_ms;
+    connection->misc_ms = connection->now_ms;
 }
 
 /* ---- Publishing ----------------------------------------------------------------------------------------------------- */
@@ -361,7 +365,7 @@ static int code_of_fault(int rc)
                                               : MQTT_RC_TOPIC_NAME_INVALID;
 }
 
-static void publish(bb_mosquitto_connection *connection, bb_mosquitto_slot *slot, uint64_t now_ms)
+static void publish(bb_mosquitto_connection *connection, bb_mosquitto_slot *slot)
 {
     const mosquitto_property *properties = NULL;
     int rc = properties_for(connection, slot, &properties);
@@ -378,7 +382,7 @@ static void publish(bb_mosquitto_connection *connection, bb_mosquitto_slot *slot
         return;
     }
     slot->number = ++connection->handed_over;
-    slot->sent_ms = now_ms;
+    slot->sent_ms = connection->now_ms;
     bb_mosquitto_list_append(&connection->in_flight, slot);
     if (rc != MOSQ_ERR_SUCCESS && end(connection)) {
         /* Kept or not kept, and nobody can tell: only a new connection makes it certain. */
@@ -396,14 +400,14 @@ static void write_out(bb_mosquitto_connection *connection)
 }
 
 /* Returns when the queue was seen empty, which puts the link to sleep as far as the host is concerned. */
-static void publish_waiting(bb_mosquitto_connection *connection, uint64_t now_ms)
+static void publish_waiting(bb_mosquitto_connection *connection)
 {
     bb_mosquitto_list waiting = {0};
 
     while (!connection->over && bb_mosquitto_exchange_take(connection->exchange, &waiting)) {
         bb_mosquitto_slot *slot;
         while (!connection->over && (slot = bb_mosquitto_list_pop(&waiting)) != NULL) {
-            publish(connection, slot, now_ms);
+            publish(connection, slot);
         }
         write_out(connection);
     }
@@ -418,7 +422,7 @@ static void announce(bb_mosquitto_connection *connection)
         /* The library formats every packet for a log callback, even one that drops it. */
         mosquitto_log_callback_set(connection->handle, NULL);
         connection->announced = true;
-        connection->accepted_ms = bb_mosquitto_now_ms();
+        connection->accepted_ms = connection->now_ms;
         bb_mosquitto_exchange_up(connection->exchange, &connection->limits);
     }
 }
@@ -453,8 +457,9 @@ static uint64_t ack_deadline_ms(const bb_mosquitto_connection *connection)
     return since_ms + connection->settings->ack_timeout_ms;
 }
 
-static int poll_timeout_ms(const bb_mosquitto_connection *connection, uint64_t now_ms)
+static int poll_timeout_ms(const bb_mosquitto_connection *connection)
 {
+    const uint64_t now_ms = connection->now_ms;
     uint64_t due_ms = connection->misc_ms + MISC_EVERY_MS;
 
     if (!connection->accepted) {
@@ -506,15 +511,16 @@ static void read_and_write(bb_mosquitto_connection *connection, short events)
     connection->idle_writes = idle ? connection->idle_writes + 1 : 0;
 }
 
-static void wait_and_transfer(bb_mosquitto_connection *connection, uint64_t now_ms)
+static void wait_and_transfer(bb_mosquitto_connection *connection)
 {
     bool wants_write = mosquitto_want_write(connection->handle) && !is_write_idle(connection);
     struct pollfd fds[] = {
         {.fd = mosquitto_socket(connection->handle), .events = wants_write ? POLLIN | POLLOUT : POLLIN},
         {.fd = connection->exchange->link_fd, .events = POLLIN},
     };
-    int ready = poll(fds, 2, poll_timeout_ms(connection, now_ms));
+    int ready = poll(fds, 2, poll_timeout_ms(connection));
 
+    connection->now_ms = bb_mosquitto_now_ms();
     if (ready <= 0) {
         connection->idle_writes = 0;
         return;
@@ -527,16 +533,16 @@ static void wait_and_transfer(bb_mosquitto_connection *connection, uint64_t now_
     }
 }
 
-static void deliver(bb_mosquitto_connection *connection, uint64_t now_ms)
+static void deliver(bb_mosquitto_connection *connection)
 {
     if (connection->settled.first != NULL) {
-        connection->acked_ms = now_ms;
         bb_mosquitto_exchange_settle(connection->exchange, &connection->settled);
     }
 }
 
-static void check_times(bb_mosquitto_connection *connection, uint64_t now_ms)
+static void check_times(bb_mosquitto_connection *connection)
 {
+    const uint64_t now_ms = connection->now_ms;
     const bb_mosquitto_slot *oldest = connection->in_flight.first;
     const bb_mosquitto_place *place = &connection->place;
 
@@ -584,17 +590,15 @@ void bb_mosquitto_connection_run(bb_mosquitto_connection *connection)
         .host = connection->settings->host, .port = connection->settings->port, .tls = connection->settings->tls};
     bb_mosquitto_reason_set(&connection->reason, 0, "disconnected on request");
     open_connection(connection);
-    uint64_t now_ms = bb_mosquitto_now_ms();
     while (!connection->over && !bb_mosquitto_exchange_closing(connection->exchange)) {
-        publish_waiting(connection, now_ms);
-        deliver(connection, now_ms);
+        publish_waiting(connection);
+        deliver(connection);
         if (!connection->over) {
-            wait_and_transfer(connection, now_ms);
+            wait_and_transfer(connection);
         }
-        now_ms = bb_mosquitto_now_ms();
-        deliver(connection, now_ms);
+        deliver(connection);
         announce(connection);
-        check_times(connection, now_ms);
+        check_times(connection);
     }
     if (!connection->over) {
         say_goodbye(connection);

@@ -24,10 +24,11 @@ typedef struct bb_mosquitto_connection {
     bb_mosquitto_list settled;   /* acknowledged in this turn */
     bb_mosquitto_limits limits;
     uint32_t handed_over;  /* messages given to the library */
-    uint32_t newest_acked; /* number of the latest message that was acknowledged */
+    uint32_t newest_acked; /* number of the latest message that the broker acknowledged */
+    uint64_t now_ms;       /* of this turn */
     uint64_t opened_ms;
     uint64_t accepted_ms;
-    uint64_t acked_ms; /* when the last acknowledgement came */
+    uint64_t acked_ms; /* when the broker last acknowledged anything */
     uint64_t misc_ms;
     unsigned idle_writes; /* turns in a row in which TLS wanted to write and did not */
     bool accepted;        /* the broker accepted the connection */

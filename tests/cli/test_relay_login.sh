@@ -1,0 +1,76 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# busbar relay with users, passwords and TLS: what the broker refuses is told with its reason.
+. "${0%/*}/lib.sh"
+
+PATH=$PATH:/usr/sbin:/usr/local/sbin
+if ! command -v mosquitto_passwd >/dev/null 2>&1; then
+    echo "1..0 # SKIP there is no mosquitto_passwd"
+    exit 77
+fi
+touch users
+mosquitto_passwd -b users me secret 2>/dev/null
+broker_start 'allow_anonymous false' "password_file $work/users"
+url=mqtt://127.0.0.1:$broker_port
+run init app.db
+run publish app.db t.a
+
+start_relay() { # OPTION...
+    "$BUSBAR" relay app.db --drain --topic 't/{type}' "$@" >relay.out 2>relay.err &
+    relay_pid=$!
+    started="$started $relay_pid"
+}
+
+refused() { # NAME TEXT OPTION...: the relay tells why, and goes on trying until it is stopped
+    name=$1 text=$2
+    shift 2
+    start_relay "$@"
+    if wait_until 20 file_has relay.err "$text"; then
+        pass "$name"
+    else
+        fail "$name" "$(cat relay.err)"
+    fi
+    kill "$relay_pid"
+    ends "$name: it can be stopped" "$relay_pid" 0
+}
+
+printf 'wrong\n' >wrong
+printf 'secret\r\n' >right
+chmod 600 wrong right
+refused "nobody" 'not' --url "$url"
+lacks "without talk of files" relay.err chmod
+refused "a wrong password" 'uthori' --url "$url" --user me --password-file wrong
+run status app.db
+exits "the last error is unhealthy" 4
+has "and shown" out 'uthori'
+
+run relay app.db --drain --topic 't/{type}' --url "$url" --user me --password-file right --name file
+exits "the password from a file" 0
+empty "without talk" err
+chmod 644 right
+run relay app.db --drain --topic 't/{type}' --url "$url" --user me --password-file right --name exposed
+exits "a file that others can read" 0
+has "is a reason to warn" err 'right: others than its owner may read or change it'
+BUSBAR_MQTT_USER=me BUSBAR_MQTT_PASSWORD=secret "$BUSBAR" relay app.db --drain --topic t --url "$url" --name env 2>err
+equal "user and password from the environment" 0 $?
+BUSBAR_MQTT_USER=you BUSBAR_MQTT_PASSWORD=wrong "$BUSBAR" relay app.db --drain --topic t --url "$url" --name over \
+    --user me --password-file right 2>err
+equal "options go before the environment" 0 $?
+echo "{\"user\": \"me\", \"password-file\": \"right\"}" >config.json
+BUSBAR_MQTT_USER=you "$BUSBAR" relay app.db --config config.json --drain --topic t --url "$url" --name config 2>err
+equal "and so does the configuration" 0 $?
+lacks "no secret in the broker's log" "$broker_log" secret
+refused "TLS to a port without" ': ' --url "mqtts://127.0.0.1:$broker_port" --user me --password-file right --name tls
+
+if ! command -v openssl >/dev/null 2>&1 || ! openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem \
+    -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 2>openssl.err; then
+    finish
+fi
+broker_stop
+broker_port=
+broker_start 'allow_anonymous true' "certfile $work/cert.pem" "keyfile $work/key.pem"
+url=mqtts://127.0.0.1:$broker_port
+run relay app.db --drain --topic 't/{type}' --url "$url" --ca cert.pem --name trusted
+exits "TLS with the broker's authority" 0
+refused "TLS with a broker that nobody vouches for" 'certificate' --url "$url" --name untrusted
+finish

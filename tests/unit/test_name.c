@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+#include "test.h"
+
+#include <busbar/busbar.h>
+
+static void lanes_have_names(void **state)
+{
+    (void)state;
+    assert_string_equal(busbar_lane_name(BUSBAR_NORMAL), "normal");
+    assert_string_equal(busbar_lane_name(BUSBAR_URGENT), "urgent");
+    assert_string_equal(busbar_lane_name(BUSBAR_BULK), "bulk");
+    assert_null(busbar_lane_name((busbar_lane)BUSBAR_LANE_COUNT));
+    assert_null(busbar_lane_name((busbar_lane)-1));
+}
+
+static void states_have_names(void **state)
+{
+    (void)state;
+    assert_string_equal(busbar_state_name(BUSBAR_STATE_ANY), "any");
+    assert_string_equal(busbar_state_name(BUSBAR_STATE_PENDING), "pending");
+    assert_string_equal(busbar_state_name(BUSBAR_STATE_RETRY), "retry");
+    assert_string_equal(busbar_state_name(BUSBAR_STATE_DEAD), "dead");
+    assert_string_equal(busbar_state_name(BUSBAR_STATE_PARKED), "parked");
+    assert_string_equal(busbar_state_name(BUSBAR_STATE_DONE), "done");
+    assert_null(busbar_state_name((busbar_state)6));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(lanes_have_names), cmocka_unit_test(states_have_names)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
