@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/* busbar relay: forwards events to an MQTT broker. The runner's thread works; this one waits, watches and tells. */
+#define _POSIX_C_SOURCE 200809L
+
+#include "broker.h"
+#include "command.h"
+#include "database.h"
+#include "out.h"
+#include "relay_settings.h"
+#include "relay_watch.h"
+#include "stop.h"
+
+static const char help[] = "usage: busbar relay DATABASE --url URL --topic TEMPLATE [--OPTION...]\n"
+                           "\n"
+                           "Forwards events to an MQTT broker, as structured CloudEvents JSON, in order, at least\n"
+                           "once; waits for the broker as long as it takes. Ends on SIGINT and SIGTERM.\n"
+                           "\n"
+                           "  --url URL            mqtt://HOST[:PORT] or mqtts://HOST[:PORT], the latter with TLS\n"
+                           "  --topic TEMPLATE     with {type} {source} {subject} {key} {id} {lane}\n"
+                           "  --name NAME          of this route, under which its progress is kept (default relay)\n"
+                           "  --type PATTERN       only events of these types; * is one segment, # any number\n"
+                           "  --drain              end with 0 as soon as nothing is left, and not before\n"
+                           "  --qos 0|1|2          (default 1); with 0, events can be lost on the way\n"
+                           "  --format structured\n"
+                           "  --window N           messages sent and not yet acknowledged, at most (default 20)\n"
+                           "  --rate N             messages per second, at most (default: no limit)\n"
+                           "  --user NAME          also BUSBAR_MQTT_USER in the environment\n"
+                           "  --password-file FILE also BUSBAR_MQTT_PASSWORD in the environment\n"
+                           "  --ca FILE            trusted authorities, PEM (default: those of the system)\n"
+                           "  --cert FILE          client certificate, PEM; needs --key-file\n"
+                           "  --key-file FILE      its private key, PEM, not encrypted\n"
+                           "  --client-id ID       (default: random)\n"
+                           "  --mqtt 5|3.1.1|auto  (default auto: 5, and 3.1.1 if the broker refuses that)\n"
+                           "  --config FILE        a JSON object with the names of these options; the command line\n"
+                           "                       goes before it: {\"url\": \"mqtt://localhost\", \"qos\": 1}\n"
+                           "\n"
+                           "What the broker refuses for good is kept as a dead letter: `busbar list DATABASE\n"
+                           "--consumer relay --state dead`. Dead letters do not keep --drain from ending with 0.\n";
+
+/* What the runner's thread needs to set itself up. */
+typedef struct setup {
+    const busbar_route *route;
+    busbar_transport transport;
+    bool given; /* the transport belongs to the bus */
+} setup;
+
+static int add_route(busbar *bus, void *ctx)
+{
+    setup *self = ctx;
+    self->given = true;
+    return busbar_route_add(bus, self->route, self->transport);
+}
+
+/* A relay into a file without Busbar's tables would make them, and wait for ever: more likely the name is wrong. */
+static int check_database(const char *path)
+{
+    database db;
+    int exit_code = database_open_writing(&db, path, false);
+    database_close(&db);
+    return exit_code;
+}
+
+static int start(const char *path, const relay_settings *settings, busbar_runner **out_runner)
+{
+    busbar_reason reason = {0};
+    busbar_error error = {0};
+    setup self = {.route = &settings->route};
+    busbar_options bus = database_bus_options();
+    busbar_runner_options options = {
+        .size = sizeof options, .path = path, .bus = &bus, .setup = add_route, .ctx = &self};
+    if (broker_new(&settings->broker, &self.transport, &reason) != BUSBAR_OK) {
+        out_error("cannot relay to %s: %s", settings->values[RELAY_URL], reason.text);
+        return EXIT_FAILED;
+    }
+    int code = busbar_runner_start(out_runner, &options, &error);
+    if (code == BUSBAR_OK)
+        return EXIT_DONE;
+    if (!self.given)
+        self.transport.api->stop(self.transport.ctx);
+    return database_fail_with(path, code, &error);
+}
+
+static int stop(const char *path, busbar_runner *runner)
+{
+    int code = busbar_runner_stop(runner);
+    if (code == BUSBAR_OK)
+        return EXIT_DONE;
+    out_error("%s: ended, but not cleanly: %s; what was not recorded as delivered will be sent again", path,
+              busbar_error_text(code));
+    return EXIT_FAILED;
+}
+
+static int relay(const char *path, const relay_settings *settings)
+{
+    busbar_runner *runner;
+    int exit_code = check_database(path);
+    if (exit_code == EXIT_DONE && !stop_begin())
+        exit_code = EXIT_FAILED;
+    if (exit_code == EXIT_DONE)
+        exit_code = start(path, settings, &runner);
+    if (exit_code != EXIT_DONE)
+        return exit_code;
+    exit_code = relay_watch(path, settings->route.name, runner, settings->drain);
+    int stopped = stop(path, runner);
+    return exit_code != EXIT_DONE ? exit_code : stopped;
+}
+
+static int run(const arguments *args)
+{
+    relay_settings settings;
+    int exit_code = relay_settings_read(&settings, args);
+    if (exit_code == EXIT_DONE)
+        exit_code = relay(args->operands[0], &settings);
+    relay_settings_free(&settings);
+    return exit_code;
+}
+
+const command cmd_relay = {
+    .name = "relay",
+    .summary = "forward events to an MQTT broker",
+    .help = help,
+    .options = relay_options,
+    .option_count = RELAY_OPTION_COUNT,
+    .operands_min = 1,
+    .operands_max = 1,
+    .run = run,
+};

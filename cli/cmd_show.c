@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/* busbar show: one event, and how each consumer stands to it. */
+#include "command.h"
+#include "database.h"
+#include "event_json.h"
+#include "human.h"
+#include "out.h"
+#include "state_style.h"
+#include "table.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static const char help[] = "usage: busbar show DATABASE ID [--json]\n"
+                           "\n"
+                           "Shows the event with this id (of each source that gave it) as CloudEvents JSON, and below\n"
+                           "it how each consumer stands to it. Exit code 3 if there is no such event.\n"
+                           "\n"
+                           "  --json            one object a line: lane, seq, event (a CloudEvent), consumers (each\n"
+                           "                    with consumer, state, attempts, reason)\n";
+
+enum { OPT_JSON };
+
+static const option options[] = {[OPT_JSON] = {"json", 0, OPTION_FLAG}};
+
+/* One event is begun by its callback and ended by the next one's, or by the end of all. */
+typedef struct showing {
+    bool json;
+    bool begun;
+    bool has_consumers;
+    uint64_t count;
+    json_writer object;
+    table consumers;
+} showing;
+
+static const char *const headings[] = {"CONSUMER", "STATE", "ATTEMPTS", "REASON"};
+#define COLUMNS 4
+
+/* ---- JSON ------------------------------------------------------------------------------------------------------------ */
+
+static void begin_object(showing *self, const busbar_record *event)
+{
+    json_begin(&self->object, NULL, '{');
+    json_text(&self->object, "lane", busbar_lane_name(event->lane));
+    json_int(&self->object, "seq", event->seq);
+    event_json_member(&self->object, "event", event);
+    json_begin(&self->object, "consumers", '[');
+}
+
+static void add_to_object(showing *self, const busbar_standing *standing)
+{
+    json_begin(&self->object, NULL, '{');
+    json_text(&self->object, "consumer", standing->consumer);
+    json_text(&self->object, "state", busbar_state_name(standing->state));
+    json_int(&self->object, "attempts", standing->attempts);
+    json_text(&self->object, "reason", standing->reason);
+    json_end(&self->object, '}');
+}
+
+static void end_object(showing *self)
+{
+    json_end(&self->object, ']');
+    json_end(&self->object, '}');
+    json_print(&self->object);
+}
+
+/* ---- For people ------------------------------------------------------------------------------------------------------ */
+
+static const char *clock_name(busbar_clock_quality quality)
+{
+    return quality == BUSBAR_CLOCK_TRUSTED ? "" : " by a clock that was not synchronised";
+}
+
+static void print_header(const busbar_record *event)
+{
+    if (event->time_ms == BUSBAR_TIME_UNKNOWN)
+        out_line("%s lane, position %" PRId64 ", published at a time not known", busbar_lane_name(event->lane),
+                 event->seq);
+    else
+        out_line("%s lane, position %" PRId64 ", published %s%s", busbar_lane_name(event->lane), event->seq,
+                 human_time(event->time_ms).text, clock_name(event->time_quality));
+}
+
+static void begin_text(showing *self, const busbar_record *event)
+{
+    buffer text = {0};
+    out_text(self->count > 1 ? "\n" : "");
+    print_header(event);
+    if (event_json_pretty(&text, event))
+        out_bytes(text.bytes, text.size);
+    else
+        out_note("the event %s is too large to be written as JSON", event->id);
+    buffer_free(&text);
+    table_begin(&self->consumers, headings, COLUMNS);
+}
+
+static void add_to_table(showing *self, const busbar_standing *standing)
+{
+    char attempts[16];
+    snprintf(attempts, sizeof attempts, "%" PRIu32, standing->attempts);
+    table_cell cells[COLUMNS] = {
+        {standing->consumer, OUT_PLAIN},
+        {busbar_state_name(standing->state), state_style(standing->state)},
+        {attempts, OUT_PLAIN},
+        {standing->reason, OUT_PLAIN},
+    };
+    if (!self->has_consumers)
+        out_text("\n");
+    table_row(&self->consumers, cells);
+}
+
+/* ---- Both ------------------------------------------------------------------------------------------------------------ */
+
+static void end_event(showing *self)
+{
+    if (self->begun && self->json)
+        end_object(self);
+    else if (self->begun && self->has_consumers)
+        table_end(&self->consumers);
+    self->begun = false;
+    self->has_consumers = false;
+}
+
+static int begin_event(const busbar_record *event, const busbar_standing *standing, void *ctx)
+{
+    showing *self = ctx;
+    (void)standing;
+    end_event(self);
+    self->begun = true;
+    self->count++;
+    if (self->json)
+        begin_object(self, event);
+    else
+        begin_text(self, event);
+    return 0;
+}
+
+static int add_consumer(const busbar_standing *standing, void *ctx)
+{
+    showing *self = ctx;
+    if (self->json)
+        add_to_object(self, standing);
+    else
+        add_to_table(self, standing);
+    self->has_consumers = true;
+    return 0;
+}
+
+static int show(const database *db, const char *id, showing *self)
+{
+    int code = busbar_show(db->bus, id, begin_event, add_consumer, self);
+    if (code == BUSBAR_ENOTFOUND) {
+        out_error("%s: there is no event with the id \"%s\"", db->path, id);
+        return EXIT_NOT_FOUND;
+    }
+    end_event(self);
+    return code == BUSBAR_OK ? EXIT_DONE : database_fail(db, code);
+}
+
+static int run(const arguments *args)
+{
+    static showing self; /* holds a table: too large for the stack's taste, and needed once */
+    database db;
+    int exit_code = database_open_reading(&db, args->operands[0]);
+    if (exit_code != EXIT_DONE)
+        return exit_code;
+    self.json = args->values[OPT_JSON] != NULL;
+    exit_code = show(&db, args->operands[1], &self);
+    database_close(&db);
+    return exit_code;
+}
+
+const command cmd_show = {
+    .name = "show",
+    .summary = "show one event, and how each consumer stands to it",
+    .help = help,
+    .options = options,
+    .option_count = sizeof options / sizeof options[0],
+    .operands_min = 2,
+    .operands_max = 2,
+    .run = run,
+};

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The database file that a verb works on, and what to say when it does not work. Knows how files and buses are opened;
+ * knows no SQL and no verb.
+ */
+#ifndef DATABASE_H
+#define DATABASE_H
+
+#include <busbar/busbar.h>
+#include <busbar/linux.h>
+
+/* Data of one event and one line of NDJSON are refused beyond this. */
+#define DATABASE_DATA_MAX_BYTES (16u * 1024 * 1024)
+
+typedef struct database {
+    const char *path;
+    busbar_linux_database *file;
+    busbar *bus;
+} database;
+
+/* All return EXIT_DONE, or an exit code after they have reported what is wrong. */
+
+/* Opens a database that has Busbar's tables, to look at it. */
+int database_open_reading(database *out, const char *path);
+/* Opens one to write. `needs_source`: events that name no source get this machine's identity; it must have one. */
+int database_open_writing(database *out, const char *path, bool needs_source);
+/* Opens one to write, making the file if there is none. Tables may be missing. */
+int database_open_making(database *out, const char *path);
+
+/* Legal after a failed opening, and twice. */
+void database_close(database *self);
+
+/* The bus options of every handle of the program; all events are expected to name their source. */
+busbar_options database_bus_options(void);
+
+/* Reports the failure `code` of a call on the bus. Returns the exit code that it deserves. */
+int database_fail(const database *self, int code);
+/* The same for a call that was given `pattern` by --type. */
+int database_fail_query(const database *self, int code, const char *pattern);
+/* Reports a failure whose detail is at hand. */
+int database_fail_with(const char *path, int code, const busbar_error *error);
+
+/* The exit code that goes with a negative code of the library. */
+int database_exit_code(int code);
+
+#endif
