@@ -129,11 +129,23 @@ static int record_failure(batch *b, const attempt *a, bool dead, const char *tex
     return a->n != 0 ? bb_exception_update(store, &failure, a->n) : bb_exception_add(store, &failure, a->record.seq);
 }
 
+static void measure(batch *b)
+{
+    int64_t delivered = 0;
+    bool drained = true;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
+        delivered += b->advance[lane].delivered;
+        drained = drained && b->advance[lane].cursor >= b->bus->heads[lane];
+    }
+    bb_meter_add(&b->subscription->worker.meter, delivered, bb_bus_now_us(b->bus), drained);
+}
+
 static int write_progress(batch *b, const char *error)
 {
     bb_worker *worker = &b->subscription->worker;
     bb_store *store = &b->bus->store;
     int result = BUSBAR_OK;
+    measure(b);
     for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++) {
         if (b->touched[lane])
             result = bb_consumer_advance(store, worker->consumer, (busbar_lane)lane, &b->advance[lane],

@@ -13,6 +13,9 @@
 #define WINDOW_MAX           32768u /* well below the 65,535 packet ids of MQTT */
 #define ACK_GROUP_MAX        32768u
 
+#define PASSED_OVER_DELAYS                                                                                             \
+    25u /* progress over unwanted events alone is recorded so much later: it can be found again */
+
 #define START_RETRY_US 1000000u
 #define ERROR_PAUSE_US 60000000u
 #define BLIND_REST_US  100000u /* a transport without a descriptor is looked at so often */
@@ -247,7 +250,10 @@ static bool record_due(const bb_route *route, const busbar *bus, uint64_t *out_w
         return true;
     if (settled == 0 || route->settled_since_us == 0)
         return false;
-    uint64_t due_us = route->settled_since_us + (uint64_t)route->config.ack_delay_ms * 1000;
+    uint64_t delay_us = (uint64_t)route->config.ack_delay_ms * 1000;
+    if (!bb_route_has_outcome(route))
+        delay_us *= PASSED_OVER_DELAYS;
+    uint64_t due_us = route->settled_since_us + delay_us;
     if (now_us >= due_us)
         return true;
     *out_wait_us = due_us - now_us;

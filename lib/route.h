@@ -58,6 +58,8 @@ int bb_route_send(bb_route *route, busbar *bus, uint64_t deadline_us, uint64_t *
 
 /* Results wait to be recorded: count of settled entries at the fronts, and of settled resends. (route_record.c) */
 size_t bb_route_settled(const bb_route *route);
+/* One of them is the outcome of a message, not only a run of events that were passed over. */
+bool bb_route_has_outcome(const bb_route *route);
 /* Records all of them in one transaction. BUSBAR_ELEASE if the lease was lost. */
 int bb_route_record(bb_route *route, busbar *bus);
 

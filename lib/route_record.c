@@ -32,6 +32,29 @@ size_t bb_route_settled(const bb_route *route)
     return count;
 }
 
+static bool window_has_outcome(const bb_window *window)
+{
+    size_t settled = bb_window_settled(window);
+    for (size_t i = 0; i < settled; i++) {
+        if (bb_window_at(window, i)->state != BB_ENTRY_FILTERED)
+            return true;
+    }
+    return false;
+}
+
+bool bb_route_has_outcome(const bb_route *route)
+{
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
+        if (window_has_outcome(&route->windows[lane]))
+            return true;
+    }
+    for (int i = 0; i < BB_ROUTE_RETRIES; i++) {
+        if (resend_settled(&route->resends[i]))
+            return true;
+    }
+    return false;
+}
+
 static int record_refused(recording *r, busbar_lane lane, const bb_entry *entry)
 {
     bb_failure failure;

@@ -294,7 +294,7 @@ static void a_pattern_filters_and_a_run_of_filtered_events_needs_no_memory(void 
     publish_many(&f, 3000);
     publish(f.bus, "a.wanted");
     publish_many(&f, 10);
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 30; i++) {
         settle(&f, REST_MS);
         busbar_sim_advance(f.sim, 300000);
     }
