@@ -122,6 +122,49 @@ static void a_silent_owner_is_replaced_after_the_lease_and_records_nothing_then(
     }
 }
 
+typedef struct overtaken {
+    fixture *f;
+    worker *other;
+    int calls;
+} overtaken;
+
+/* A handler so slow that another worker takes the consumer over meanwhile. */
+static busbar_verdict be_overtaken(busbar *bus, const busbar_record *event, busbar_reason *reason, void *ctx)
+{
+    (void)bus, (void)event, (void)reason;
+    overtaken *o = ctx;
+    if (o->calls++ == 0) {
+        step(o->other);
+        pass(o->f, LEASE_MS + 1);
+        step(o->other);
+        pass(o->f, 10);
+        step(o->other);
+    }
+    return BUSBAR_DONE;
+}
+
+static void the_fence_holds_against_a_worker_that_was_overtaken_in_its_handler(void **unused)
+{
+    (void)unused;
+    fixture f;
+    worker b;
+    fixture_open_with(&f, (busbar_options){.lease_ms = LEASE_MS});
+    worker_open(&b, &f, BUSBAR_OUTSIDE, false);
+    overtaken o = {.f = &f, .other = &b};
+    busbar_handler handler = {
+        .size = sizeof handler, .name = "h", .fn = be_overtaken, .ctx = &o, .delivery = BUSBAR_OUTSIDE};
+    assert_code(f.bus, busbar_subscribe(f.bus, &handler, 1), BUSBAR_OK);
+    publish(f.bus, "a.b");
+    uint64_t wait_us;
+    assert_code(f.bus, busbar_step(f.bus, 0, &wait_us), BUSBAR_OK);
+    assert_int_equal(o.calls, 1);
+    assert_int_equal(b.calls, 1);
+    assert_int_equal(progress_of(f.bus, "h", BUSBAR_NORMAL).delivered, 1);
+    assert_balanced(f.bus, "h");
+    worker_close(&b);
+    fixture_close(&f);
+}
+
 static void a_living_owner_strikes_a_claim_out(void **unused)
 {
     (void)unused;
@@ -249,6 +292,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_at_a_time_and_the_next_after_a_clean_close),
         cmocka_unit_test(a_silent_owner_is_replaced_after_the_lease_and_records_nothing_then),
+        cmocka_unit_test(the_fence_holds_against_a_worker_that_was_overtaken_in_its_handler),
         cmocka_unit_test(a_living_owner_strikes_a_claim_out),
         cmocka_unit_test(a_lease_of_a_former_boot_is_void),
         cmocka_unit_test(a_worker_that_has_certainly_ended_is_replaced_at_once),

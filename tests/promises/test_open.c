@@ -271,6 +271,14 @@ static const busbar_handler HANDLER = {.size = sizeof(busbar_handler), .name = "
 static const busbar_handler OUTSIDE = {
     .size = sizeof(busbar_handler), .name = "outside", .fn = done, .delivery = BUSBAR_OUTSIDE};
 
+static busbar_verdict fail_it(busbar *bus, const busbar_record *event, busbar_reason *reason, void *ctx)
+{
+    (void)bus, (void)event, (void)reason, (void)ctx;
+    return BUSBAR_DEAD;
+}
+
+static const busbar_handler FAILING = {.size = sizeof(busbar_handler), .name = "failing", .fn = fail_it};
+
 /* Publishes and works in every way there is. */
 static void use(fixture *f)
 {
@@ -372,6 +380,11 @@ static void p15_last_insert_rowid_is_restored(void **unused)
     assert_code(f.bus, busbar_subscribe(f.bus, &HANDLER, 1), BUSBAR_OK);
     publish(f.bus, "a.b");
     settle(&f, 100);
+    assert_int_equal(sqlite3_last_insert_rowid(f.db), 4711);
+    assert_code(f.bus, busbar_subscribe(f.bus, &FAILING, 1), BUSBAR_OK);
+    publish(f.bus, "a.b");
+    settle(&f, 100);
+    assert_int_equal(sql_integer(f.db, "SELECT count(*) FROM busbar_exception"), 1);
     assert_int_equal(sqlite3_last_insert_rowid(f.db), 4711);
     busbar_kind kind;
     busbar_kind_desc desc = {.size = sizeof desc, .type = "new.kind"};

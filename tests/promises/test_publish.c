@@ -80,6 +80,28 @@ static void p1_a_refused_event_leaves_the_transaction_usable(void **unused)
     fixture_close(&f);
 }
 
+static void p1_a_failure_half_way_leaves_no_half_event(void **unused)
+{
+    (void)unused;
+    fixture f;
+    fixture_open(&f);
+    publish(f.bus, "a.b");
+    /* The last write of a publish fails: the event before it must go, too. */
+    sql(f.db, "CREATE TRIGGER fails BEFORE INSERT ON busbar_given BEGIN SELECT RAISE(ABORT, 'no'); END");
+    busbar_event event = event_of("new.kind");
+    event.id = "given";
+    sql(f.db, "BEGIN; INSERT INTO state VALUES ('x', 1)");
+    assert_code(f.bus, busbar_publish(f.bus, &event, NULL), BUSBAR_ESQLITE);
+    sql(f.db, "COMMIT");
+    assert_code(f.bus, busbar_publish(f.bus, &event, NULL), BUSBAR_ESQLITE);
+    assert_int_equal(sql_integer(f.db, "SELECT count(*) FROM busbar_events"), 1);
+    assert_int_equal(sql_integer(f.db, "SELECT count(*) FROM busbar_kind"), 1);
+    assert_int_equal(sql_integer(f.db, "SELECT count(*) FROM state"), 1);
+    sql(f.db, "DROP TRIGGER fails");
+    assert_code(f.bus, busbar_publish(f.bus, &event, NULL), BUSBAR_OK);
+    fixture_close(&f);
+}
+
 /* ---- The trap of the kind cache: a number that a rollback took back ---- */
 
 static void trap_rolled_back_kind_is_not_another_kind(void **unused)
@@ -465,6 +487,7 @@ int main(void)
         cmocka_unit_test(p1_nested_savepoints_decide_each_for_itself),
         cmocka_unit_test(p1_an_outer_savepoint_is_a_transaction),
         cmocka_unit_test(p1_a_refused_event_leaves_the_transaction_usable),
+        cmocka_unit_test(p1_a_failure_half_way_leaves_no_half_event),
         cmocka_unit_test(trap_rolled_back_kind_is_not_another_kind),
         cmocka_unit_test(trap_rolled_back_kind_registered_ahead),
         cmocka_unit_test(trap_rolled_back_session_is_not_another_session),

@@ -269,7 +269,8 @@ static void misuse_is_caught(const char *statement, bool kept)
     assert_balanced(f.bus, "h");
     assert_non_null(strstr(sql_text(f.db, "SELECT reason FROM busbar_exception"), "ended the transaction"));
     /* committed: the event before it was kept and comes once; rolled back: it was undone and comes again */
-    assert_non_null(strstr(l.text, kept ? "a.before/1 a.guilty/1 a.after/1 " : "a.before/1 a.guilty/1 a.before/1 "));
+    const char *expected = kept ? "a.before/1 a.guilty/1 a.after/1 " : "a.before/1 a.guilty/1 a.before/1 ";
+    assert_int_equal(strncmp(l.text, expected, strlen(expected)), 0);
     fixture_close(&f);
 }
 
@@ -324,6 +325,7 @@ static void dead_at_once_and_retry_over_a_reboot(void **unused)
     log dead = {.fail_type = "a.bad", .verdict = BUSBAR_DEAD};
     log retry = {.fail_type = "a.bad", .verdict = BUSBAR_RETRY};
     fixture_open(&f);
+    busbar_sim_advance(f.sim, UINT64_C(86400) * 1000000); /* the next boot's clock is far behind this one's */
     subscribe(&f, handler_of("dead", "#", &dead));
     subscribe(&f, handler_of("retry", "#", &retry));
     publish(f.bus, "a.bad");
@@ -375,7 +377,7 @@ static void p2_outside_handlers_see_nothing_above_the_watermark(void **unused)
     fixture f;
     fixture_open(&f);
     log l = {.watermark_db = f.db, .publishes = "follow.up"};
-    busbar_handler handler = handler_of("h", "a.*", &l);
+    busbar_handler handler = handler_of("h", "#", &l);
     handler.delivery = BUSBAR_OUTSIDE;
     subscribe(&f, handler);
     for (int i = 0; i < 5; i++) {
@@ -385,10 +387,9 @@ static void p2_outside_handlers_see_nothing_above_the_watermark(void **unused)
         assert_code(f.bus, busbar_publish(f.bus, &event, NULL), BUSBAR_OK);
         settle(&f, 100);
     }
-    assert_int_equal(l.calls, 10);
+    assert_int_equal(l.calls, 20);
     busbar_progress p = progress_of(f.bus, "h", BUSBAR_NORMAL);
-    assert_int_equal(p.delivered, 5);
-    assert_int_equal(p.filtered, 10);
+    assert_int_equal(p.delivered, 15);
     assert_balanced(f.bus, "h");
     fixture_close(&f);
 }
