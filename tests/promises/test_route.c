@@ -3,6 +3,7 @@
 #include "fixture.h"
 
 #include <busbar/loopback.h>
+#include <malloc.h>
 #include <stdio.h>
 
 /* What the peer received. */
@@ -242,6 +243,81 @@ static void p4_urgent_overtakes_a_backlog_and_lanes_keep_their_order(void **unus
     assert_int_equal(strncmp(p.topics, "d/fire.alarm d/a.b ", 19), 0);
     assert_int_equal(p.count, 51);
     fixture_close(&f);
+}
+
+/* ---- P9: nothing grows with the backlog, and nothing pins the WAL ---- */
+
+static void assert_nothing_open(const fixture *f)
+{
+    assert_int_equal(sqlite3_txn_state(f->db, "main"), SQLITE_TXN_NONE);
+    for (sqlite3_stmt *stmt = sqlite3_next_stmt(f->db, NULL); stmt; stmt = sqlite3_next_stmt(f->db, stmt)) {
+        if (sqlite3_stmt_busy(stmt))
+            fail_msg("left open: %s", sqlite3_sql(stmt));
+    }
+}
+
+static void p9_no_statement_is_open_while_the_network_is_waited_for(void **unused)
+{
+    (void)unused;
+    static peer p;
+    fixture f;
+    fixture_open(&f);
+    busbar_transport transport = loopback(&p, (busbar_loopback_options){.manual_ack = true});
+    busbar_loopback_refusal refusal = {.size = sizeof refusal, .count = 3};
+    busbar_route route = route_of("up");
+    route.window = 7;
+    assert_int_equal(busbar_loopback_refuse(transport, &refusal), BUSBAR_OK);
+    add(&f, route, transport);
+    publish_many(&f, 200);
+    for (int i = 0; i < 300; i++) {
+        uint64_t wait_us;
+        assert_code(f.bus, busbar_step(f.bus, 1000, &wait_us), BUSBAR_OK);
+        assert_nothing_open(&f);
+        busbar_loopback_ack(transport, (size_t)(i % 9));
+        if (i % 50 == 20)
+            busbar_loopback_link(transport, i % 100 == 20);
+        busbar_sim_advance(f.sim, 50000);
+    }
+    assert_int_equal(sql_integer(f.db, "PRAGMA wal_checkpoint(TRUNCATE)"), 0); /* 0: nobody was in the way */
+    assert_balanced(f.bus, "up");
+    fixture_close(&f);
+}
+
+/* Peak heap in bytes of a drain of `count` events, as far as the C library tells. */
+static size_t peak_heap;
+
+static void receive_and_measure(const busbar_message *message, void *ctx)
+{
+    (void)message;
+    size_t used = mallinfo2().uordblks;
+    peak_heap = used > peak_heap ? used : peak_heap;
+    ++*(int *)ctx;
+}
+
+static size_t heap_of_drain(int count)
+{
+    int received = 0;
+    busbar_transport transport;
+    busbar_loopback_options options = {.size = sizeof options, .receive = receive_and_measure, .ctx = &received};
+    fixture f;
+    fixture_open(&f);
+    publish_many(&f, count);
+    sql(f.db, "PRAGMA cache_size=50"); /* SQLite's page cache is the application's to size */
+    peak_heap = 0;
+    assert_int_equal(busbar_loopback_new(&options, &transport), BUSBAR_OK);
+    add(&f, route_of("up"), transport);
+    settle(&f, REST_MS);
+    assert_int_equal(received, count);
+    fixture_close(&f);
+    return peak_heap;
+}
+
+static void p9_memory_does_not_grow_with_the_backlog(void **unused)
+{
+    (void)unused;
+    size_t small = heap_of_drain(10000); /* enough to fill the page cache */
+    size_t large = heap_of_drain(100000);
+    assert_in_range(large, 0, small + 65536);
 }
 
 /* ---- Outcomes ---- */
@@ -518,6 +594,8 @@ int main(void)
         cmocka_unit_test(p3_unacknowledged_messages_are_sent_again_with_the_same_id),
         cmocka_unit_test(p3_a_kill_repeats_at_most_window_and_group),
         cmocka_unit_test(p4_urgent_overtakes_a_backlog_and_lanes_keep_their_order),
+        cmocka_unit_test(p9_no_statement_is_open_while_the_network_is_waited_for),
+        cmocka_unit_test(p9_memory_does_not_grow_with_the_backlog),
         cmocka_unit_test(refusals_are_dead_or_tried_again_and_block_nothing),
         cmocka_unit_test(an_oversize_event_is_dead_at_once_and_the_next_passes),
         cmocka_unit_test(a_pattern_filters_and_a_run_of_filtered_events_needs_no_memory),
