@@ -6,12 +6,11 @@
 #include "human.h"
 #include "json_writer.h"
 #include "out.h"
-#include "state_style.h"
+#include "standing.h"
 #include "table.h"
 #include "value.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 #define TABLE_LIMIT_DEFAULT 100
 #define STOP                1 /* what a callback returns to end the listing */
@@ -128,24 +127,20 @@ static int read_query(const arguments *args, listing *out)
 
 static const char *const headings[] = {"ID", "LANE", "TYPE", "SOURCE", "TIME", "SIZE", "STATE", "ATTEMPTS", "REASON"};
 #define COLUMNS_PLAIN    6
-#define COLUMNS_STANDING 9
+#define COLUMNS_STANDING (COLUMNS_PLAIN + STANDING_COLUMNS)
 
 static void print_row(listing *self, const busbar_record *event, const busbar_standing *standing)
 {
     human time = human_time(event->time_ms);
     human size = human_bytes((int64_t)event->data_size_bytes);
-    char attempts[16] = "";
+    char attempts[STANDING_ATTEMPTS_SIZE];
     table_cell cells[COLUMNS_STANDING] = {
         {event->id, OUT_PLAIN},   {busbar_lane_name(event->lane), OUT_PLAIN},
         {event->type, OUT_PLAIN}, {event->source, OUT_PLAIN},
         {time.text, OUT_PLAIN},   {size.text, OUT_PLAIN},
     };
-    if (standing != NULL) {
-        snprintf(attempts, sizeof attempts, "%" PRIu32, standing->attempts);
-        cells[6] = (table_cell){busbar_state_name(standing->state), state_style(standing->state)};
-        cells[7] = (table_cell){attempts, OUT_PLAIN};
-        cells[8] = (table_cell){standing->reason, OUT_PLAIN};
-    }
+    if (standing != NULL)
+        standing_cells(standing, attempts, cells + COLUMNS_PLAIN);
     table_row(&self->rows, cells);
 }
 
@@ -157,12 +152,8 @@ static void print_object(const busbar_record *event, const busbar_standing *stan
     json_int(&json, "seq", event->seq);
     json_int(&json, "size_bytes", (int64_t)event->data_size_bytes);
     event_json_member(&json, "event", event);
-    if (standing != NULL) {
-        json_text(&json, "consumer", standing->consumer);
-        json_text(&json, "state", busbar_state_name(standing->state));
-        json_int(&json, "attempts", standing->attempts);
-        json_text(&json, "reason", standing->reason);
-    }
+    if (standing != NULL)
+        standing_members(&json, standing);
     json_end(&json, '}');
     json_print(&json);
 }

@@ -5,11 +5,10 @@
 #include "event_json.h"
 #include "human.h"
 #include "out.h"
-#include "state_style.h"
+#include "standing.h"
 #include "table.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 static const char help[] = "usage: busbar show DATABASE ID [--json]\n"
                            "\n"
@@ -34,7 +33,7 @@ typedef struct showing {
 } showing;
 
 static const char *const headings[] = {"CONSUMER", "STATE", "ATTEMPTS", "REASON"};
-#define COLUMNS 4
+#define COLUMNS (1 + STANDING_COLUMNS)
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------------ */
 
@@ -50,10 +49,7 @@ static void begin_object(showing *self, const busbar_record *event)
 static void add_to_object(showing *self, const busbar_standing *standing)
 {
     json_begin(&self->object, NULL, '{');
-    json_text(&self->object, "consumer", standing->consumer);
-    json_text(&self->object, "state", busbar_state_name(standing->state));
-    json_int(&self->object, "attempts", standing->attempts);
-    json_text(&self->object, "reason", standing->reason);
+    standing_members(&self->object, standing);
     json_end(&self->object, '}');
 }
 
@@ -96,14 +92,9 @@ static void begin_text(showing *self, const busbar_record *event)
 
 static void add_to_table(showing *self, const busbar_standing *standing)
 {
-    char attempts[16];
-    snprintf(attempts, sizeof attempts, "%" PRIu32, standing->attempts);
-    table_cell cells[COLUMNS] = {
-        {standing->consumer, OUT_PLAIN},
-        {busbar_state_name(standing->state), state_style(standing->state)},
-        {attempts, OUT_PLAIN},
-        {standing->reason, OUT_PLAIN},
-    };
+    char attempts[STANDING_ATTEMPTS_SIZE];
+    table_cell cells[COLUMNS] = {{standing->consumer, OUT_PLAIN}};
+    standing_cells(standing, attempts, cells + 1);
     if (!self->has_consumers)
         out_text("\n");
     table_row(&self->consumers, cells);

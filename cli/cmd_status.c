@@ -200,13 +200,6 @@ static human rate_text(double rate_per_s)
     return out;
 }
 
-static human eta_text(const busbar_consumer_status *consumer)
-{
-    if (consumer->pending == 0 || consumer->eta_s < 0 || consumer->eta_s > INT64_MAX / 1000)
-        return (human){"-"};
-    return consumer->eta_s == 0 ? (human){"< 1 s"} : human_duration(consumer->eta_s * 1000);
-}
-
 static int add_consumer_row(const busbar_consumer_status *consumer, void *ctx)
 {
     report *self = ctx;
@@ -215,7 +208,7 @@ static int add_consumer_row(const busbar_consumer_status *consumer, void *ctx)
     human retrying = human_count(retrying_count(consumer));
     human dead = human_count(dead_count(consumer));
     human rate = rate_text(consumer->rate_per_s);
-    human eta = eta_text(consumer);
+    human eta = human_eta(consumer->pending > 0 ? consumer->eta_s : -1);
     table_cell cells[] = {
         {consumer->name, OUT_PLAIN},
         {class_name(consumer->class_), OUT_PLAIN},

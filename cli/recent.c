@@ -88,34 +88,34 @@ static int find(busbar *bus, search *self, const char *pattern, size_t count)
     }
 }
 
+/* Takes the newest `count` events of what was found, the newest one last. Returns how many there are. */
+static size_t take(const search *self, size_t count, recent_position *out)
+{
+    size_t used[BUSBAR_LANE_COUNT] = {0};
+    size_t taken = 0;
+    const recent_position *item;
+    while (taken < count && (item = take_newest(self, used)) != NULL)
+        out[taken++] = *item;
+    for (size_t i = 0; i < taken / 2; i++) {
+        recent_position swap = out[i];
+        out[i] = out[taken - 1 - i];
+        out[taken - 1 - i] = swap;
+    }
+    return taken;
+}
+
 int recent_find(busbar *bus, const busbar_status *status, const char *pattern, size_t count,
                 recent_position **out_positions, size_t *out_count)
 {
     search self = {.status = status};
-    recent_position *found = memory_new((count + 1) * sizeof *found);
-    size_t used[BUSBAR_LANE_COUNT] = {0};
-    size_t found_count = 0;
     for (size_t i = 0; i < BUSBAR_LANE_COUNT; i++)
-        self.lanes[i] = (ring){memory_new((count + 1) * sizeof(recent_position)), count, 0};
+        self.lanes[i] = (ring){memory_new(count * sizeof(recent_position)), count, 0};
     int code = count > 0 ? find(bus, &self, pattern, count) : BUSBAR_OK;
-    for (const recent_position *item; code == BUSBAR_OK && found_count < count;) {
-        item = take_newest(&self, used);
-        if (item == NULL)
-            break;
-        found[found_count++] = *item;
+    if (code == BUSBAR_OK) {
+        *out_positions = memory_new(count * sizeof(recent_position));
+        *out_count = take(&self, count, *out_positions);
     }
     for (size_t i = 0; i < BUSBAR_LANE_COUNT; i++)
         free(self.lanes[i].items);
-    if (code != BUSBAR_OK) {
-        free(found);
-        return code;
-    }
-    for (size_t i = 0; i < found_count / 2; i++) {
-        recent_position swap = found[i];
-        found[i] = found[found_count - 1 - i];
-        found[found_count - 1 - i] = swap;
-    }
-    *out_positions = found;
-    *out_count = found_count;
-    return BUSBAR_OK;
+    return code;
 }

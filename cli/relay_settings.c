@@ -44,6 +44,22 @@ static const char *read_host(const char *text, buffer *out)
     return begin + length + bracket;
 }
 
+/* Reads ":PORT" if it is there. Returns what follows it, or NULL. */
+static const char *read_port(const char *text, uint16_t *out)
+{
+    char digits[8] = "";
+    uint64_t port;
+    if (*text != ':')
+        return text;
+    size_t length = strcspn(text + 1, "/");
+    if (length < sizeof digits)
+        memcpy(digits, text + 1, length);
+    if (!value_number(digits, UINT16_MAX, &port) || port == 0)
+        return NULL;
+    *out = (uint16_t)port;
+    return text + 1 + length;
+}
+
 static int read_url(const arguments *args, relay_settings *out)
 {
     const char *url = out->values[RELAY_URL];
@@ -59,20 +75,12 @@ static int read_url(const arguments *args, relay_settings *out)
     rest = read_host(rest, &out->host);
     if (rest == NULL)
         return fail_url(args, "has no host");
-    uint64_t port = 0;
-    if (*rest == ':') {
-        size_t digits = strcspn(rest + 1, "/");
-        char text[8] = "";
-        if (digits < sizeof text)
-            memcpy(text, rest + 1, digits);
-        if (!value_number(text, UINT16_MAX, &port) || port == 0)
-            return fail_url(args, "has a port that is not a number from 1 to 65535");
-        rest += 1 + digits;
-    }
+    rest = read_port(rest, &out->broker.port);
+    if (rest == NULL)
+        return fail_url(args, "has a port that is not a number from 1 to 65535");
     if (rest[0] != '\0' && strcmp(rest, "/") != 0)
         return fail_url(args, "goes on behind host and port");
     out->broker.host = buffer_text(&out->host);
-    out->broker.port = (uint16_t)port;
     return EXIT_DONE;
 }
 
@@ -81,6 +89,7 @@ static int read_url(const arguments *args, relay_settings *out)
 /* Reads the first line of the file, which must be the only one. */
 static int read_password_file(const arguments *args, const char *path, buffer *out)
 {
+    buffer_reserve(out, 4 * PASSWORD_MAX_BYTES); /* so that growing leaves no copy of it behind */
     if (!file_read(path, PASSWORD_MAX_BYTES, out))
         return EXIT_FAILED;
     if (file_is_exposed(path))

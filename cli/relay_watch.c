@@ -70,12 +70,11 @@ static void tell_dead(watch *self)
 
 static void show_progress(const busbar_consumer_status *consumer)
 {
-    human eta = human_duration(consumer->eta_s * 1000);
     if (consumer->pending == 0)
         out_progress("%s: nothing is waiting", consumer->name);
-    else if (consumer->eta_s >= 0 && consumer->eta_s < INT64_MAX / 1000)
+    else if (consumer->eta_s >= 0)
         out_progress("%s: %s waiting, %.0f/s, %s to go", consumer->name, human_count(consumer->pending).text,
-                     consumer->rate_per_s, eta.text);
+                     consumer->rate_per_s, human_eta(consumer->eta_s).text);
     else
         out_progress("%s: %s waiting", consumer->name, human_count(consumer->pending).text);
 }

@@ -47,9 +47,14 @@ typedef struct loopback {
     size_t settled_count;
 } loopback;
 
+/* `reason` may be NULL. */
 static void set_reason(busbar_reason *reason, int32_t code, const char *text)
 {
     size_t length = strlen(text);
+
+    if (reason == NULL) {
+        return;
+    }
     if (length >= sizeof reason->text) {
         length = sizeof reason->text - 1;
     }
@@ -221,9 +226,7 @@ static int loopback_start(void *context, busbar_reason *out_reason)
     loopback *self = context;
 
     if (self->started || self->closed) {
-        if (out_reason != NULL) {
-            set_reason(out_reason, 0, "the transport was started or closed before; make a new one");
-        }
+        set_reason(out_reason, 0, "the transport was started or closed before; make a new one");
         return -1;
     }
     self->started = true;

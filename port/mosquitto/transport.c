@@ -194,7 +194,7 @@ static void transport_poll(void *context, busbar_transport_event_fn *fn, void *f
     mqtt_transport *transport = context;
     bb_mosquitto_news news;
 
-    if (transport->closed || !bb_mosquitto_exchange_collect(&transport->exchange, &news)) {
+    if (!bb_mosquitto_exchange_collect(&transport->exchange, &news)) {
         return;
     }
     hand_over_outcomes(transport, &news.settled, fn, fn_context);

@@ -153,12 +153,8 @@ file_has() { # FILE TEXT
     grep -qF -- "$2" "$1"
 }
 
-is_gone() { # PID
-    ! kill -0 "$1"
-}
-
 ends() { # NAME PID EXPECTED: the process ends by itself, with this exit code
-    if ! wait_until 20 is_gone_or_zombie "$2"; then
+    if ! wait_until 20 has_ended "$2"; then
         fail "$1" "it is still running"
         return
     fi
@@ -167,9 +163,13 @@ ends() { # NAME PID EXPECTED: the process ends by itself, with this exit code
     equal "$1" "$3" "$code"
 }
 
-is_gone_or_zombie() { # PID
+has_ended() { # PID: it is gone, or waits for its exit code to be asked for
     state=$(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null)
     [ -z "$state" ] || [ "$state" = Z ]
+}
+
+is_running() { # PID
+    ! has_ended "$1"
 }
 
 # ---- A broker
@@ -212,7 +212,7 @@ broker_start_once() {
 }
 
 broker_settled() {
-    file_has broker.log ' running' || is_gone_or_zombie "$broker_pid"
+    file_has broker.log ' running' || has_ended "$broker_pid"
 }
 
 broker_stop() {

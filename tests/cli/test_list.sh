@@ -30,6 +30,7 @@ equal "by one type" "n2" "$(ids --type door.closed)"
 equal "by lane" "b1" "$(ids --lane bulk)"
 equal "the young ones" "u1 n1 n2 b1" "$(ids --since 1h)"
 equal "since a date" "u1 n1 n2 b1" "$(ids --since 2024-01-01)"
+equal "since a leap day" "u1 n1 n2 b1" "$(ids --since 2024-02-29)"
 equal "since a time" "" "$(ids --since 2999-01-01T00:00:00+02:00)"
 equal "a limit" "u1 n1" "$(ids --limit 2)"
 equal "no limit" "u1 n1 n2 b1" "$(ids --limit 0)"
@@ -60,7 +61,7 @@ refuses "bad state" 2 '--state is pending, retry, dead, parked or done' list app
 refuses "bad lane" 2 '--lane is urgent, normal or bulk' list app.db --lane x
 refuses "bad limit" 2 '--limit is a number' list app.db --limit -1
 refuses "bad pattern" 2 '--type "a..b"' list app.db --type a..b
-for since in yesterday 10 10x -5m 2026-13-01 2026-02-30 2026-05-01T25:00:00Z 2026-05-01T12:00:00 ''; do
+for since in yesterday 10 10x -5m 2026-13-01 2026-02-29 2026-05-01T25:00:00Z 2026-05-01T12:00:00 ''; do
     refuses "bad time \"$since\"" 2 '--since is a time' list app.db --since "$since"
 done
 finish

@@ -10,7 +10,7 @@ event() { # ID [MEMBERS]
 
 {
     event a ',"data":{"n":9007199254740993},"trace":"x","level":7,"ok":true'
-    echo
+    printf '\r\n'
     event b | tr -d '\n'
     printf '\r\n'
     printf '   \n'
@@ -60,7 +60,7 @@ has "all are stored" err 'stored 3000, known already 0, refused 0'
 run list many.db --json
 equal "in order" "$(awk 'BEGIN { for (i = 1; i <= 3000; i++) print "m" i }' | cksum)" "$(json out event/id | cksum)"
 
-# One line a little below the limit, one beyond it, and one after that.
+# One line a little below the limit, one a little beyond it, and one after that.
 line() { # DIGITS
     printf '{"specversion":"1.0","id":"l%d","source":"/s","type":"t.a","data":"' "$1"
     dd if=/dev/zero bs=1024 count="$1" 2>/dev/null | tr '\0' x
@@ -68,8 +68,8 @@ line() { # DIGITS
 }
 run init long.db
 {
-    line 16000
-    line 17000
+    line 16383
+    line 16384
     event after
 } >long
 run publish long.db --ndjson long

@@ -28,6 +28,7 @@ balance() { # NAME CONSUMER: P8 holds in every lane
 }
 
 start_relay() { # OPTION...: in the background; relay_pid, relay.out, relay.err
+    : >relay.err # or what the last one said would be taken for what this one says
     "$BUSBAR" relay app.db --url "$url" "$@" >relay.out 2>relay.err &
     relay_pid=$!
     started="$started $relay_pid"
@@ -124,6 +125,11 @@ run status app.db --json
 exits "as JSON too" 4
 equal "with the flag" false "$(json out healthy)"
 balance "with a dead letter" relay
+run publish app.db t.small
+run relay app.db --url "$url" --topic 'dead/{type}' --drain
+equal "a success ends the last error" null "$(consumer relay last_error)"
+run status app.db
+exits "but not the dead letter" 4
 
 # ---- Outages
 
@@ -132,7 +138,7 @@ run publish app.db t.offline --id offline
 start_relay --topic 'outage/{type}' --drain --name late
 check "P6: without a broker the reason is told" wait_until 20 file_has relay.err 'busbar: late: '
 check "status has it as the last error" test "$(consumer late last_error)" != null
-check "and --drain does not end" kill -0 "$relay_pid"
+check "and --drain does not end" is_running "$relay_pid"
 broker_start 'allow_anonymous true'
 ends "P6: with the broker back, everything is sent" "$relay_pid" 0
 equal "each event" 1 "$(received "outage/t.offline")"

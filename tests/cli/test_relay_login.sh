@@ -10,13 +10,15 @@ if ! command -v mosquitto_passwd >/dev/null 2>&1; then
 fi
 touch users
 mosquitto_passwd -b users me secret 2>/dev/null
-broker_start 'allow_anonymous false' "password_file $work/users"
+printf 'user me\ntopic write t\ntopic write t/#\n' >topics
+broker_start 'allow_anonymous false' "password_file $work/users" "acl_file $work/topics"
 url=mqtt://127.0.0.1:$broker_port
 run init app.db
 run publish app.db t.a
 
 start_relay() { # OPTION...
-    "$BUSBAR" relay app.db --drain --topic 't/{type}' "$@" >relay.out 2>relay.err &
+    : >relay.err # or what the last one said would be taken for what this one says
+    "$BUSBAR" relay app.db --drain "$@" >relay.out 2>relay.err &
     relay_pid=$!
     started="$started $relay_pid"
 }
@@ -24,7 +26,7 @@ start_relay() { # OPTION...
 refused() { # NAME TEXT OPTION...: the relay tells why, and goes on trying until it is stopped
     name=$1 text=$2
     shift 2
-    start_relay "$@"
+    start_relay --topic 't/{type}' "$@"
     if wait_until 20 file_has relay.err "$text"; then
         pass "$name"
     else
@@ -59,8 +61,20 @@ equal "options go before the environment" 0 $?
 echo "{\"user\": \"me\", \"password-file\": \"right\"}" >config.json
 BUSBAR_MQTT_USER=you "$BUSBAR" relay app.db --config config.json --drain --topic t --url "$url" --name config 2>err
 equal "and so does the configuration" 0 $?
+
+is_retrying() { # it was tried a second time
+    "$BUSBAR" list app.db --consumer denied --state retry --json >retry.out && [ "$(json retry.out attempts)" -ge 2 ]
+}
+start_relay --url "$url" --user me --password-file right --name denied --topic 'denied/{type}'
+check "a topic that the user may not write is tried again" wait_until 20 is_retrying
+check "its reason is kept" test -n "$(json retry.out reason)"
+check "--drain waits for it" is_running "$relay_pid"
+kill "$relay_pid"
+ends "until it is stopped" "$relay_pid" 0
+has "and says that it was not done" relay.err 'denied: stopped before everything was sent'
+
 lacks "no secret in the broker's log" "$broker_log" secret
-refused "TLS to a port without" ': ' --url "mqtts://127.0.0.1:$broker_port" --user me --password-file right --name tls
+refused "TLS to a port without" 'busbar: tls: ' --url "mqtts://127.0.0.1:$broker_port" --user me --password-file right --name tls
 
 if ! command -v openssl >/dev/null 2>&1 || ! openssl req -x509 -newkey rsa:2048 -nodes -keyout key.pem -out cert.pem \
     -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 2>openssl.err; then

@@ -241,6 +241,11 @@ static void a_commit_with_a_rollback_journal_wakes(void **state)
         peer_finish(it.other);
         assert_true(seen);
     }
+    /* And it is the database that tells, not the journal that comes and goes beside it. */
+    await_quiet(&it);
+    peer_commit(it.other);
+    assert_true(is_readable(&it, QUIET_MS));
+    assert_true(it.port->wake->clear(it.wake));
     end(&it);
 }
 

@@ -29,6 +29,8 @@
 typedef struct plan {
     bool reset_at_accept, close_at_accept; /* on the first `times` connections */
     bool silent;                           /* never answers CONNECT */
+    bool silent_later;                     /* nor from the second connection on */
+    bool leave;                            /* ends the first connection as soon as it has accepted it */
     unsigned refuse_code;                  /* the CONNACK of the first `times` connections */
     unsigned times;
     bool answer_v311; /* refuses MQTT 5 in the words of MQTT 3.1.1 */
@@ -62,7 +64,7 @@ static void answer_connect(mqtt_peer *peer, const mqtt_peer_packet *packet, plan
     memcpy(it->connect_packet, packet->body, it->connect_size);
     it->waiting_count = 0;
     atomic_store(&it->unacked, 0);
-    if (it->silent) {
+    if (it->silent || (it->silent_later && packet->connection > 1)) {
         return;
     }
     if (packet->version == 4) {
@@ -76,6 +78,9 @@ static void answer_connect(mqtt_peer *peer, const mqtt_peer_packet *packet, plan
     } else {
         mqtt_peer_connack(peer, 0, it->refuse_code == 0 ? it->properties : NULL,
                           it->refuse_code == 0 ? it->properties_size : 0);
+    }
+    if (it->leave && packet->connection == 1) {
+        mqtt_peer_hang_up(peer, false);
     }
 }
 
@@ -605,6 +610,25 @@ static void the_receive_maximum_bounds_what_is_under_way(void **state)
     finish(it);
 }
 
+/* libmosquitto's own window is 20 where the broker tells none. */
+static void without_a_receive_maximum_the_whole_window_is_under_way(void **state)
+{
+    (void)state;
+    for (int version = 4; version <= 5; version++) {
+        const plan wanted = {.withhold = true};
+        site *it = prepare(&wanted);
+        it->options.protocol = (busbar_mosquitto_protocol)version;
+        it->options.window = 60;
+        mqtt_host_start(&it->host, &it->options);
+        mqtt_host_wait(&it->host, &it->host.ups, 1);
+        for (uint64_t token = 1; token <= 60; token++) {
+            send_text(it, token);
+        }
+        wait_for_peer(it, &it->plan.publishes, 60);
+        finish(it);
+    }
+}
+
 /* libmosquitto 2.0.11 aborts the process for a message that it holds when a connection brings a smaller limit (P11). */
 static void a_smaller_limit_after_reconnecting_is_survived(void **state)
 {
@@ -678,8 +702,8 @@ static void sizes_are_those_on_the_wire(void **state)
                 .topic = "devices/a/temperature",
                 .payload = bytes,
                 .payload_size_bytes = payloads[i / 4],
-                .content_type = (i & 1) != 0 ? "application/cloudevents+json" : NULL,
-                .expiry_s = (i & 2) != 0 ? 100 : 0,
+                .content_type = (i & 2) != 0 ? "application/cloudevents+json" : NULL,
+                .expiry_s = (i & 1) != 0 ? 100 : 0,
                 .qos = 1,
             };
             assert_int_equal(it->host.transport.api->send(it->host.transport.ctx, &message, &reason),
@@ -722,6 +746,33 @@ static void closing_says_goodbye(void **state)
     free(it);
 }
 
+/* Between the end of a connection and the DOWN that tells of it nothing is taken, and nor before the next UP was seen: it
+   would be unsettled by a DOWN that came before it, and acknowledged later all the same (P3). */
+static void expect_nothing_is_taken_unseen(const plan *wanted)
+{
+    site *it = begin_up(wanted);
+    send_text(it, 1);
+    uint64_t deadline_ms = broker_now_ms() + MQTT_HOST_DEADLINE_MS;
+    while (atomic_load(&it->plan.connects) < 2) { /* without polling */
+        assert_true(broker_now_ms() < deadline_ms);
+        poll(NULL, 0, 1);
+    }
+    for (unsigned i = 0; i < 50; i++) {
+        assert_int_equal(mqtt_host_send(&it->host, 2, "t", "x"), BUSBAR_SEND_NOT_NOW);
+        poll(NULL, 0, 1);
+    }
+    mqtt_host_wait(&it->host, &it->host.downs, 1);
+    assert_int_equal(it->host.acked, 0);
+    finish(it);
+}
+
+static void nothing_is_taken_between_unseen_changes(void **state)
+{
+    (void)state;
+    expect_nothing_is_taken_unseen(&(plan){.disconnect_code = 0x8b, .silent_later = true});
+    expect_nothing_is_taken_unseen(&(plan){.disconnect_code = 0x8b});
+}
+
 /* A host that does not poll for days must not find days of failures in memory (P9). */
 static void unseen_failures_are_merged(void **state)
 {
@@ -735,6 +786,22 @@ static void unseen_failures_are_merged(void **state)
     }
     mqtt_host_wait(&it->host, &it->host.ups, 1);
     assert_in_range(it->host.downs, 1, 2);
+    finish(it);
+}
+
+static void a_connection_that_came_and_went_unseen_is_down(void **state)
+{
+    const plan wanted = {.leave = true, .silent_later = true};
+    (void)state;
+    site *it = begin(&wanted);
+    uint64_t deadline_ms = broker_now_ms() + MQTT_HOST_DEADLINE_MS;
+    while (atomic_load(&it->plan.connects) < 2) { /* without polling */
+        assert_true(broker_now_ms() < deadline_ms);
+        poll(NULL, 0, 1);
+    }
+    mqtt_host_poll(&it->host);
+    assert_int_equal(it->host.ups, 0);
+    assert_int_equal(it->host.downs, 1);
     finish(it);
 }
 
@@ -813,12 +880,15 @@ int main(void)
         cmocka_unit_test(an_overtaken_message_does_not_wait_for_ever),
         cmocka_unit_test(packet_identifiers_never_come_round),
         cmocka_unit_test(the_receive_maximum_bounds_what_is_under_way),
+        cmocka_unit_test(without_a_receive_maximum_the_whole_window_is_under_way),
         cmocka_unit_test(a_smaller_limit_after_reconnecting_is_survived),
         cmocka_unit_test(a_broker_without_qos_says_so_at_once),
         cmocka_unit_test(sizes_are_those_on_the_wire),
         cmocka_unit_test(an_unanswered_ping_ends_the_connection),
         cmocka_unit_test(closing_says_goodbye),
+        cmocka_unit_test(nothing_is_taken_between_unseen_changes),
         cmocka_unit_test(unseen_failures_are_merged),
+        cmocka_unit_test(a_connection_that_came_and_went_unseen_is_down),
         cmocka_unit_test(stopping_does_not_wait_for_a_hanging_connect),
         cmocka_unit_test(start_is_refused_a_second_time),
     };

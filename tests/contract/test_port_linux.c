@@ -45,6 +45,7 @@ static process start_child(void)
     if (it.pid == 0) {
         const busbar_port *port = busbar_linux_port();
         char id[BUSBAR_IDENTITY_SIZE] = {0};
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (port->worker_id(port->ctx, id) == 0 && write(fds[1], id, sizeof id) == (ssize_t)sizeof id)
             pause();
         _exit(1);
@@ -133,6 +134,19 @@ static void monotonic_time_is_boot_time(void **state)
     uint64_t before_us = (uint64_t)boot.tv_sec * 1000000u + (uint64_t)boot.tv_nsec / 1000u;
     uint64_t now_us = port->mono_us(port->ctx);
     assert_in_range(now_us, before_us, before_us + 10000000u);
+}
+
+static void wall_time_is_real_time(void **state)
+{
+    (void)state;
+    const busbar_port *port = busbar_linux_port();
+    struct timespec real;
+    int64_t now_ms = 0;
+    clock_gettime(CLOCK_REALTIME, &real);
+    int64_t before_ms = (int64_t)real.tv_sec * 1000 + real.tv_nsec / 1000000;
+    busbar_clock_quality quality = port->wall_ms(port->ctx, &now_ms);
+    assert_true(now_ms >= before_ms && now_ms <= before_ms + 10000);
+    assert_true((quality == BUSBAR_CLOCK_UNKNOWN) == (now_ms < INT64_C(1704067200000)));
 }
 
 /* machine-id(5): the id itself must stay on the machine. */
@@ -276,33 +290,105 @@ static void with_the_proc_of_another_namespace_nobody_is_gone(void **state)
 
 /* ---- Wake ------------------------------------------------------------------------------------------------------------ */
 
-/* The contract allows to wake for nothing; while there is a WAL this port does not. */
+static bool is_readable(void *wake, int timeout_ms)
+{
+    struct pollfd set = {.fd = busbar_linux_port()->wake->fd(wake), .events = POLLIN};
+    return poll(&set, 1, timeout_ms) == 1;
+}
+
+static void make_and_remove_files(const char *directory)
+{
+    char path[SCRATCH_PATH_SIZE];
+    scratch_path(directory, "other", path);
+    for (unsigned i = 0; i < 100; i++) {
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        fputs("text", file);
+        fclose(file);
+        unlink(path);
+    }
+}
+
+/* The contract allows to wake for nothing; while there is a WAL this port does not, also if there was none at first. */
 static void other_files_beside_the_database_do_not_wake(void **state)
 {
     (void)state;
     const busbar_port *port = busbar_linux_port();
     char directory[SCRATCH_PATH_SIZE];
     char path[SCRATCH_PATH_SIZE];
-    char other[SCRATCH_PATH_SIZE];
     scratch_make(directory);
     scratch_path(directory, "state.db", path);
-    scratch_path(directory, "other", other);
     peer_make_database(path, "WAL");
     peer *keeper = peer_start(&(peer_options){.path = path});
+    void *before = port->wake->open(port->ctx, path);
     peer_connect(keeper);
-    void *wake = port->wake->open(port->ctx, path);
-    assert_non_null(wake);
-    for (unsigned i = 0; i < 100; i++) {
-        FILE *file = fopen(other, "w");
-        assert_non_null(file);
-        fputs("text", file);
-        fclose(file);
-        unlink(other);
-    }
-    struct pollfd set = {.fd = port->wake->fd(wake), .events = POLLIN};
-    assert_int_equal(poll(&set, 1, 100), 0);
-    port->wake->close(wake);
+    void *after = port->wake->open(port->ctx, path);
+    assert_true(before != NULL && after != NULL);
+    assert_true(is_readable(before, 10000));
+    /* The next planned look is then more than a second away. */
+    while (is_readable(before, 1500))
+        port->wake->clear(before);
+    make_and_remove_files(directory);
+    assert_false(is_readable(before, 100));
+    assert_false(is_readable(after, 100));
+    port->wake->close(before);
+    port->wake->close(after);
     peer_stop(keeper);
+    scratch_remove(directory);
+}
+
+/* How many inotify watches this process may have: those of a user namespace of its own. */
+static bool limit_watches(const char *count)
+{
+    FILE *file = fopen("/proc/sys/user/max_inotify_watches", "w");
+    return file != NULL && (fputs(count, file) >= 0) + (fclose(file) == 0) == 2;
+}
+
+typedef struct crowded_place {
+    const char *path;
+    peer *keeper;
+} crowded_place;
+
+/* The WAL is made when no watch can be had for it: the wake object tells to look from time to time, until one can be had. */
+static child_result be_refused_a_watch(const void *ctx)
+{
+    const crowded_place *it = ctx;
+    const busbar_port *port = busbar_linux_port();
+    if (unshare(CLONE_NEWUSER) != 0)
+        return CHILD_SKIPPED;
+    void *wake = port->wake->open(port->ctx, it->path);
+    CHILD_REQUIRE(wake != NULL);
+    if (!limit_watches("2"))
+        return CHILD_SKIPPED;
+    CHILD_REQUIRE(port->wake->open(port->ctx, it->path) == NULL);
+    peer_connect(it->keeper);
+    CHILD_REQUIRE(is_readable(wake, 10000));
+    CHILD_REQUIRE(!port->wake->clear(wake));
+    for (unsigned i = 0; i < 2; i++) {
+        peer_commit(it->keeper);
+        CHILD_REQUIRE(is_readable(wake, 10000));
+        CHILD_REQUIRE(port->wake->clear(wake));
+    }
+    CHILD_REQUIRE(limit_watches("100"));
+    while (is_readable(wake, 1500))
+        port->wake->clear(wake);
+    peer_commit(it->keeper);
+    CHILD_REQUIRE(is_readable(wake, 500));
+    port->wake->close(wake);
+    return CHILD_PASSED;
+}
+
+static void a_refused_watch_is_made_up_for_by_looking(void **state)
+{
+    (void)state;
+    char directory[SCRATCH_PATH_SIZE];
+    char path[SCRATCH_PATH_SIZE];
+    scratch_make(directory);
+    scratch_path(directory, "state.db", path);
+    peer_make_database(path, "WAL");
+    crowded_place it = {path, peer_start(&(peer_options){.path = path})};
+    child_run(be_refused_a_watch, &it);
+    peer_stop(it.keeper);
     scratch_remove(directory);
 }
 
@@ -310,6 +396,7 @@ static int run_own(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(monotonic_time_is_boot_time),
+        cmocka_unit_test(wall_time_is_real_time),
         cmocka_unit_test(device_identity_does_not_tell_the_machine_id),
         cmocka_unit_test(without_entropy_random_fails_instead_of_waiting),
         cmocka_unit_test(a_killed_worker_is_gone_before_it_is_waited_for),
@@ -317,6 +404,7 @@ static int run_own(void)
         cmocka_unit_test(a_worker_of_another_namespace_is_never_gone),
         cmocka_unit_test(with_the_proc_of_another_namespace_nobody_is_gone),
         cmocka_unit_test(other_files_beside_the_database_do_not_wake),
+        cmocka_unit_test(a_refused_watch_is_made_up_for_by_looking),
     };
     return cmocka_run_group_tests_name("linux port", tests, NULL, NULL);
 }

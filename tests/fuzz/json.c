@@ -13,6 +13,10 @@
 
 #include "json.h"
 
+/* Seven levels down and up again, so that levels beyond one word of the bit stack are reached. */
+#define DOWN "[{\"a\":[[{\"b\":[["
+#define UP   "]]}]]}]"
+
 const char *const fuzz_samples[] = {
     "{\"device\":\"pump-17\",\"pressure\":4.8712,\"alarms\":[],\"ok\":true,\"t\":null,\"f\":false}",
     "[[[[1,-2,3.5e+10,0,-0.0,1E-7]]],{\"a\":{\"b\":{\"c\":[{}]}}}]",
@@ -23,6 +27,7 @@ const char *const fuzz_samples[] = {
     "true",
     "{}",
     "[\"abcdefgh\",\"abcdefghijklmnop\",\"abcdefg\"]",
+    DOWN DOWN DOWN DOWN DOWN DOWN DOWN DOWN DOWN DOWN DOWN "1" UP UP UP UP UP UP UP UP UP UP UP,
     NULL,
 };
 

@@ -65,6 +65,7 @@ static void sources_and_schemas_are_uris(void **state)
     (void)state;
     assert_int_equal(bb_attribute_source_check("https://github.com/cloudevents"), BUSBAR_OK);
     assert_int_equal(bb_attribute_source_check("#fragment"), BUSBAR_OK);
+    assert_int_equal(bb_attribute_source_check("a"), BUSBAR_OK);
     assert_int_equal(bb_attribute_source_check("//authority/path"), BUSBAR_OK);
     assert_int_equal(bb_attribute_source_check("pump 17"), BUSBAR_ESOURCE);
     assert_int_equal(bb_attribute_source_check("9:a"), BUSBAR_ESOURCE);
@@ -167,6 +168,19 @@ static void consumers_have_plain_names(void **state)
         assert_int_equal(bb_attribute_name_check(bad[i]), BUSBAR_ENAME);
 }
 
+static void every_byte_of_a_name(void **state)
+{
+    (void)state;
+    static const char lower[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    static const char more[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ._-";
+    for (int byte = 1; byte < 256; byte++) {
+        const char name[2] = {(char)byte, '\0'};
+        bool extension = strchr(lower, byte) != NULL;
+        assert_int_equal(extension_name(name) == BUSBAR_OK, extension);
+        assert_int_equal(bb_attribute_name_check(name) == BUSBAR_OK, extension || strchr(more, byte));
+    }
+}
+
 static void data_without_media_type_is_json(void **state)
 {
     (void)state;
@@ -187,6 +201,7 @@ int main(void)
         cmocka_unit_test(extensions_have_names_of_their_own),
         cmocka_unit_test(extensions_have_values),
         cmocka_unit_test(consumers_have_plain_names),
+        cmocka_unit_test(every_byte_of_a_name),
         cmocka_unit_test(data_without_media_type_is_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,6 +24,15 @@ static void zero_means_the_documented_defaults(void **state)
     assert_int_equal(bb_backoff_wait_ms(&retry, 50, 0), 300000);
 }
 
+static void one_is_no_default(void **state)
+{
+    (void)state;
+    const busbar_retry retry = {.base_ms = 1, .cap_ms = 1};
+    assert_int_equal(bb_backoff_wait_ms(&retry, 1, 0), 1);
+    const busbar_retry growing = {.base_ms = 1, .cap_ms = 100};
+    assert_int_equal(bb_backoff_wait_ms(&growing, 3, 0), 4);
+}
+
 static void a_cap_below_the_base_wins(void **state)
 {
     (void)state;
@@ -51,9 +60,8 @@ static void chance_takes_at_most_half(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(doubles_up_to_the_cap),
-        cmocka_unit_test(zero_means_the_documented_defaults),
-        cmocka_unit_test(a_cap_below_the_base_wins),
+        cmocka_unit_test(doubles_up_to_the_cap),     cmocka_unit_test(zero_means_the_documented_defaults),
+        cmocka_unit_test(one_is_no_default),         cmocka_unit_test(a_cap_below_the_base_wins),
         cmocka_unit_test(chance_takes_at_most_half),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -54,9 +54,9 @@ static void refuses_what_no_encoder_writes(void **state)
 {
     (void)state;
     static const char *const bad[] = {
-        "Z",    "Zg",          "Zg=",   "Zg==Zg==",   "====",  "Z===", "=Zg=",     "Z=g=",
-        "Zh==", "Zm9=",        "Zm 9v", "Zm9v\n",     "Zm-v",  "Zm_v", "Zm9v====", "Zm9\x80",
-        "Zg=g", "Zm9vYmFyZg=", "Zg== ", "\xc3\xa4Zg", "Zm9v=", "=",    "Zm==",     "/x=="};
+        "Z",     "Zg",     "Zg=",  "Zg==Zg==", "====",     "Z===",    "=Zg=", "Z=g=",        "Zh==",  "Zm9=",
+        "Zm 9v", "Zm9v\n", "Zm-v", "Zm_v",     "Zm9v====", "Zm9\x80", "Zg=g", "Zm9vYmFyZg=", "Zg== ", "\xc3\xa4Zg",
+        "Zm9v=", "Zm9:",   "Zm9@", "Zm9[",     "Zm9`",     "Zm9{",    "Zm9.", "=",           "Zm==",  "/x=="};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         char data[16];
         size_t size = 4711;

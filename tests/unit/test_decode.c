@@ -198,6 +198,76 @@ static void text_data_is_the_text(void **state)
     assert_data("\"datacontenttype\":\"text/plain\",\"data\":null", "null", 4);
 }
 
+static const char HEX[] = "0123456789aBcDeF";
+
+static void append_escape(char *text, unsigned unit)
+{
+    char escape[] = "\\u0000";
+    for (int i = 5; i >= 2; i--, unit >>= 4)
+        escape[i] = HEX[unit & 15];
+    strcat(text, escape);
+}
+
+/* The characters of two \u escapes, if text can hold them. */
+static bool text_of_units(unsigned first, unsigned second)
+{
+    char json[256] = START ",\"datacontenttype\":\"text/plain\",\"data\":\"";
+    append_escape(json, first);
+    append_escape(json, second);
+    strcat(json, "\"}");
+    busbar_decoded *decoded = NULL;
+    int result = decode(json, &decoded, NULL);
+    assert_true(result == BUSBAR_OK || result == BUSBAR_EEVENT);
+    busbar_decoded_free(decoded);
+    return result == BUSBAR_OK;
+}
+
+static bool is_high(unsigned unit)
+{
+    return unit >= 0xd800 && unit <= 0xdbff;
+}
+
+static bool is_low(unsigned unit)
+{
+    return unit >= 0xdc00 && unit <= 0xdfff;
+}
+
+static void escapes_make_whole_characters(void **state)
+{
+    (void)state;
+    static const unsigned units[] = {0,      1,      0x39,   0x7f,   0xd7ff, 0xd800, 0xd801, 0xda9f, 0xdbfe,
+                                     0xdbff, 0xdc00, 0xdc01, 0xde00, 0xdffe, 0xdfff, 0xe000, 0xffff, 0x9a0f};
+    for (size_t i = 0; i < COUNT(units); i++) {
+        for (size_t j = 0; j < COUNT(units); j++) {
+            unsigned a = units[i];
+            unsigned b = units[j];
+            bool pair = is_high(a) && is_low(b);
+            bool both = a != 0 && b != 0 && !is_high(a) && !is_low(a) && !is_high(b) && !is_low(b);
+            if (text_of_units(a, b) != (pair || both))
+                fail_msg("%04x %04x", a, b);
+        }
+    }
+}
+
+static void a_bad_escape_is_found_behind_others(void **state)
+{
+    (void)state;
+    refuse(START ",\"subject\":\"\\/\\u0000\"}", BUSBAR_ESUBJECT);
+    refuse(START ",\"subject\":\"\\u0041\\u0000\"}", BUSBAR_ESUBJECT);
+    refuse(START ",\"subject\":\"\\ud83d\\ude00\\u0000\"}", BUSBAR_ESUBJECT);
+    assert_data("\"datacontenttype\":\"text/plain\",\"data\":\"\\\\u0000\"", "\\u0000", 6);
+}
+
+/* Decoding in place leaves the string before it alone. */
+static void base64_data_spoils_no_neighbour(void **state)
+{
+    (void)state;
+    busbar_decoded *decoded = accept(START ",\"data_base64\":\"QUJD\",\"subject\":\"abc\"}");
+    assert_string_equal(busbar_decoded_event(decoded)->subject, "abc");
+    assert_memory_equal(busbar_decoded_event(decoded)->data, "ABC", 3);
+    busbar_decoded_free(decoded);
+}
+
 static void base64_data_is_decoded(void **state)
 {
     (void)state;
@@ -397,6 +467,29 @@ static void errors_name_the_member_and_the_place(void **state)
     assert_int_equal(error.offset, strlen(START ",\"ext\": "));
     assert_non_null(strstr(error.text, "\"ext\""));
     assert_int_equal(error.native, 0);
+    error = refuse("{\"specversion\":\"0.3\"}", BUSBAR_EEVENT);
+    assert_non_null(strstr(error.text, "1.0"));
+    error = refuse(START ",\"subject\":\"\"}", BUSBAR_ESUBJECT);
+    assert_non_null(strstr(error.text, busbar_error_text(BUSBAR_ESUBJECT)));
+}
+
+/* What a stranger wrote is repeated only where it can do no harm on a terminal or in a log. */
+static void errors_repeat_only_printable_names(void **state)
+{
+    (void)state;
+    busbar_error error = refuse(START ",\"A\x7f\":1}", BUSBAR_EEXTENSION);
+    assert_null(strchr(error.text, '\x7f'));
+    error = refuse(START ",\"\":1}", BUSBAR_EEXTENSION);
+    assert_null(strstr(error.text, "member"));
+    char name[BUSBAR_EXTENSION_NAME_MAX + 2];
+    memset(name, 'A', sizeof name);
+    for (size_t size = BUSBAR_EXTENSION_NAME_MAX; size <= BUSBAR_EXTENSION_NAME_MAX + 1; size++) {
+        name[size] = '\0';
+        char json[512] = START ",\"";
+        error = refuse(strcat(strcat(json, name), "\":1}"), BUSBAR_EEXTENSION);
+        assert_int_equal(strstr(error.text, "AAAA") != NULL, size == BUSBAR_EXTENSION_NAME_MAX);
+        name[size] = 'A';
+    }
 }
 
 /* ---- Both ways ---- */
@@ -484,6 +577,9 @@ int main(void)
         cmocka_unit_test(extensions_of_every_type),
         cmocka_unit_test(json_data_keeps_its_bytes),
         cmocka_unit_test(text_data_is_the_text),
+        cmocka_unit_test(escapes_make_whole_characters),
+        cmocka_unit_test(a_bad_escape_is_found_behind_others),
+        cmocka_unit_test(base64_data_spoils_no_neighbour),
         cmocka_unit_test(base64_data_is_decoded),
         cmocka_unit_test(data_of_the_greatest_depth),
         cmocka_unit_test(other_texts),
@@ -492,6 +588,7 @@ int main(void)
         cmocka_unit_test(other_versions),
         cmocka_unit_test(more_extensions_than_are_kept),
         cmocka_unit_test(errors_name_the_member_and_the_place),
+        cmocka_unit_test(errors_repeat_only_printable_names),
         cmocka_unit_test(reads_what_it_writes),
         cmocka_unit_test(no_memory_is_an_error),
         cmocka_unit_test(freeing_nothing_is_allowed),

@@ -169,6 +169,9 @@ static void data_beyond_all_limits_is_refused(void **state)
     (void)state;
     busbar_record record = minimal();
     record.data = "";
+    record.data_size_bytes = BUSBAR_DATA_MAX;
+    assert_true(busbar_record_encode(&record, NULL, 0) > BUSBAR_DATA_MAX / 3 * 4);
+    assert_true(busbar_record_encode(&record, NULL, 0) < SIZE_MAX);
     record.data_size_bytes = (size_t)BUSBAR_DATA_MAX + 1;
     assert_true(busbar_record_encode(&record, NULL, 0) == SIZE_MAX);
     record.data_size_bytes = SIZE_MAX;

@@ -51,6 +51,21 @@ static void every_input_counts(void **state)
     assert_string_equal(again, tokens[0]);
 }
 
+static void every_character_of_a_name_counts(void **state)
+{
+    (void)state;
+    char device[] = "gateway-0123456789-0123456789-0123";
+    token before;
+    bb_identity_mix(ZEROS, 1, device, "boot", 3, 4, before);
+    for (size_t i = 0; i < sizeof device - 1; i++) {
+        device[i] ^= 1;
+        token made;
+        bb_identity_mix(ZEROS, 1, device, "boot", 3, 4, made);
+        assert_string_not_equal(made, before);
+        device[i] ^= 1;
+    }
+}
+
 static int compare(const void *a, const void *b)
 {
     return strcmp(a, b);
@@ -171,6 +186,8 @@ static void other_ids_are_not_taken_apart(void **state)
         "0abcdefghjkmnpqrstvu-n1",
         "0abcdefghjkmnpqrstvw-n9223372036854775808",
         "0abcdefghjkmnpqrstvw-n99999999999999999999",
+        "0abcdefghjkmnpqrstvw-n:1",
+        "0abcdefghjkmnpqrstvw-n1:",
         "0abcdefghjkmnpqrstvw-?1",
         " 0abcdefghjkmnpqrstvw-n1",
         "A234-1234-1234",
@@ -192,6 +209,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tokens_are_96_bits_of_the_alphabet),
         cmocka_unit_test(every_input_counts),
+        cmocka_unit_test(every_character_of_a_name_counts),
         cmocka_unit_test(constant_random_bits_still_give_distinct_tokens),
         cmocka_unit_test(a_counter_alone_moves_every_bit),
         cmocka_unit_test(random_bits_stay_uniform),

@@ -114,6 +114,9 @@ static void knows_json(void **state)
         " application/json",
         "application/json+xml",
         "application/jso",
+        "application/jron",
+        "application/jsnn",
+        "application/kson",
         "application/son",
     };
     for (size_t i = 0; i < COUNT(json); i++) {
@@ -126,12 +129,25 @@ static void knows_json(void **state)
     }
 }
 
+/* RFC 9110, section 5.6.2. */
+static void every_byte_of_a_token(void **state)
+{
+    (void)state;
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
+    for (int byte = 1; byte < 256; byte++) {
+        char text[] = "a/x?y";
+        text[3] = (char)byte;
+        assert_int_equal(bb_media_type_valid(text), strchr(allowed, byte) != NULL);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(accepts_media_types),
         cmocka_unit_test(refuses_everything_else),
         cmocka_unit_test(knows_json),
+        cmocka_unit_test(every_byte_of_a_token),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

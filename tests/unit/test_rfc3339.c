@@ -86,6 +86,10 @@ static void refuses_everything_else(void **state)
         "1900-02-29T17:31:00Z",
         "2000-02-30T17:31:00Z",
         "18-04-05T17:31:00Z",
+        "2018-04-0:T17:31:00Z",
+        "2018-04-05T17:31:00.:Z",
+        "2018-04-0/T17:31:00Z",
+        "2018-04-05T17:31:00+0/:00",
         "20180405T173100Z",
         "2018-4-5T17:31:00Z",
         "+018-04-05T17:31:00Z",
@@ -131,6 +135,36 @@ static void every_day_of_the_calendar(void **state)
     assert_int_equal(ms, LAST_MS + 1);
 }
 
+static void no_month_has_a_day_more(void **state)
+{
+    (void)state;
+    static const char *const behind_the_last[] = {"01-32", "02-29", "03-32", "04-31", "05-32", "06-31",
+                                                  "07-32", "08-32", "09-31", "10-32", "11-31", "12-32"};
+    for (size_t i = 0; i < COUNT(behind_the_last); i++) {
+        char text[] = "2018-01-01T00:00:00Z";
+        memcpy(text + 5, behind_the_last[i], 5);
+        assert_false(bb_rfc3339_parse(text, NULL));
+    }
+}
+
+static void every_second_of_a_day(void **state)
+{
+    (void)state;
+    for (int second = 0; second < 86400; second++) {
+        int64_t ms = INT64_C(1795132800000) + second * INT64_C(1000) + second % 1000;
+        char text[BB_RFC3339_SIZE];
+        bb_rfc3339_format(ms, text);
+        int hours = (text[11] - '0') * 10 + text[12] - '0';
+        int minutes = (text[14] - '0') * 10 + text[15] - '0';
+        int seconds = (text[17] - '0') * 10 + text[18] - '0';
+        assert_int_equal(hours * 3600 + minutes * 60 + seconds, second);
+        assert_true(minutes < 60 && seconds < 60);
+        int64_t back = 0;
+        assert_true(bb_rfc3339_parse(text, &back));
+        assert_int_equal(back, ms);
+    }
+}
+
 static void writes_timestamps(void **state)
 {
     (void)state;
@@ -158,10 +192,9 @@ static void writes_timestamps(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reads_timestamps),
-        cmocka_unit_test(refuses_everything_else),
-        cmocka_unit_test(every_day_of_the_calendar),
-        cmocka_unit_test(writes_timestamps),
+        cmocka_unit_test(reads_timestamps),          cmocka_unit_test(refuses_everything_else),
+        cmocka_unit_test(every_day_of_the_calendar), cmocka_unit_test(no_month_has_a_day_more),
+        cmocka_unit_test(every_second_of_a_day),     cmocka_unit_test(writes_timestamps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

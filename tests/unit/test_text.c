@@ -126,6 +126,11 @@ static void reserves_room_in_place(void **state)
     bb_text_add(&text, "f");
     assert_string_equal(buffer, "abcdef");
     assert_null(bb_text_reserve(&text, 2));
+    char filled[] = "####";
+    bb_text bare = bb_text_bare_on(filled, 3);
+    memcpy(bb_text_reserve(&bare, 3), "abc", 3);
+    assert_memory_equal(filled, "abc#", 4);
+    assert_true(bb_text_fits(&bare));
     assert_int_equal(text.length, 8);
     assert_false(bb_text_fits(&text));
 }

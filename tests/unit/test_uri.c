@@ -72,6 +72,13 @@ static const char *const malformed[] = {
     "{a}",
     "a|b",
     "%",
+    "%41%",
+    "%41%4",
+    "http://u:%@h",
+    "http://u:%zz@h",
+    "http://u@%",
+    "http://[g::1]",
+    "http://[v1.%]",
     "%4",
     "%4g",
     "%g1",
@@ -152,12 +159,55 @@ static void refuses_everything_else(void **state)
     assert_false(bb_uri_reference_valid("//a\0b/", 6));
 }
 
+/* Section 3.3 and Appendix A: what a path may hold besides %HH. */
+static void every_byte_of_a_path(void **state)
+{
+    (void)state;
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:@/?#";
+    for (int byte = 0; byte < 256; byte++) {
+        char text[] = "/x.y";
+        text[2] = (char)byte;
+        bool good = byte != 0 && strchr(allowed, byte) != NULL;
+        assert_int_equal(bb_uri_reference_valid(text, 4), good);
+    }
+}
+
+static void every_byte_of_a_scheme(void **state)
+{
+    (void)state;
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    static const char others[] = "0123456789+-.";
+    for (int byte = 1; byte < 256; byte++) {
+        char first[] = "?b:c";
+        char second[] = "a?:c";
+        first[0] = (char)byte;
+        second[1] = (char)byte;
+        assert_int_equal(bb_uri_valid(first, 4), strchr(letters, byte) != NULL);
+        bool colon = byte == ':'; /* ends a shorter scheme */
+        assert_int_equal(bb_uri_valid(second, 4), colon || strchr(letters, byte) || strchr(others, byte));
+    }
+}
+
+static void every_byte_behind_a_percent_sign(void **state)
+{
+    (void)state;
+    for (int byte = 1; byte < 256; byte++) {
+        char text[] = "%00";
+        bool hex = strchr("0123456789abcdefABCDEF", byte) != NULL;
+        text[1] = (char)byte;
+        assert_int_equal(bb_uri_reference_valid(text, 3), hex);
+        text[1] = '0';
+        text[2] = (char)byte;
+        assert_int_equal(bb_uri_reference_valid(text, 3), hex);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accepts_references),
-        cmocka_unit_test(tells_which_have_a_scheme),
-        cmocka_unit_test(refuses_everything_else),
+        cmocka_unit_test(accepts_references),      cmocka_unit_test(tells_which_have_a_scheme),
+        cmocka_unit_test(refuses_everything_else), cmocka_unit_test(every_byte_of_a_path),
+        cmocka_unit_test(every_byte_of_a_scheme),  cmocka_unit_test(every_byte_behind_a_percent_sign),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

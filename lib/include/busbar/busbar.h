@@ -103,7 +103,7 @@ extern "C" {
     /* environment: SQLite and the platform */                                                                         \
     X(ENOMEM, -70, "out of memory")                                                                                    \
     X(ELOCKED, -71, "the database is locked by another connection; try again")                                         \
-    X(ESTALE, -72, "your transaction's snapshot is stale; roll back and start it again")                               \
+    X(ESTALE, -72, "the snapshot being read is stale; finish open SELECTs, roll back, and start again")                               \
     X(EROLLEDBACK, -73, "SQLite has rolled the whole transaction back; nothing of it was kept")                        \
     X(EFULL, -74, "the disk or the database is full")                                                                  \
     X(EIO, -75, "the storage reported an I/O error")                                                                   \

@@ -1,0 +1,104 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The arrows between the parts, read off the #include lines: cli, port and examples depend on the public headers, lib on
+# nothing of theirs, no two modules of lib on each other, and only the store modules know SQL.
+# Usage: arrows.sh SOURCE-DIRECTORY
+. "${0%/*}/lib.sh"
+cd "${1:?usage: $0 SOURCE-DIRECTORY}" || exit 1
+
+# The modules that may hold SQL text. Others hand their wishes to these.
+store_modules='clock consumer exception given kind lease log retain schema session status store watermark'
+
+# Headers of C11 that need no operating system.
+standard='assert|ctype|errno|float|inttypes|iso646|limits|math|stdalign|stdarg|stdbool|stddef|stdint|stdlib|string'
+
+includes() { # FILE...: "file:line <header>" or "file:line \"header\"" for every #include
+    awk '/^[[:space:]]*#[[:space:]]*include/ {
+        sub(/^[[:space:]]*#[[:space:]]*include[[:space:]]*/, ""); sub(/[[:space:]]*(\/\*.*)?$/, "")
+        print FILENAME ":" FNR " " $0
+    }' "$@"
+}
+
+unless() { # REGEX REASON: the includes whose header does not match, each with the reason
+    grep -v -E "^[^ ]+ $1\$" | sed "s|\$|: $2|"
+}
+
+own_folder_only() { # FILE...: quoted headers lie beside the file, public ones exist
+    includes "$@" | while read -r place header; do
+        file=${place%:*}
+        case $header in
+        \"*)
+            header=${header#\"}
+            header=${header%\"}
+            case $header in
+            */*) echo "$place \"$header\": leaves the folder" ;;
+            *) [ -f "${file%/*}/$header" ] || echo "$place \"$header\": not in the same folder" ;;
+            esac
+            ;;
+        '<busbar/'*)
+            header=${header#<}
+            header=${header%>}
+            [ -f "lib/include/$header" ] || [ -f "port/include/$header" ] || echo "$place <$header>: no public header"
+            ;;
+        esac
+    done
+}
+
+public=$(find lib/include port/include -name '*.h')
+lib=$(find lib -maxdepth 1 -name '*.[ch]')
+port=$(find port -mindepth 2 -name '*.[ch]' ! -path 'port/include/*')
+cli=$(find cli -name '*.[ch]')
+# shellcheck disable=SC2086 # the file lists below are lists
+{
+    # ---- lib
+    includes $lib | unless "(\"[a-z0-9_]+\.h\"|<($standard)\.h>|<busbar/(busbar|port|transport|sqlite)\.h>|<cjson/cJSON\.h>)" \
+        "lib includes the C library, the public headers of lib and its own headers" |
+        verdict "lib includes no port, no operating system, no stdio and no thread"
+    includes $(find lib/include -name '*.h') |
+        unless "(<std(bool|def|int)\.h>|<busbar/(busbar|port|transport|sqlite)\.h>|<sqlite3\.h>)" \
+            "a public header of lib needs the fixed-width types and its siblings only" |
+        verdict "the public headers of lib need nothing but C11"
+    includes $(find port/include -name '*.h') |
+        unless "(<std(bool|def|int)\.h>|<busbar/(busbar|port|transport)\.h>)" \
+            "a public header of a port needs the fixed-width types and those of lib only" |
+        verdict "the public headers of the ports show nothing of what is under them"
+    own_folder_only $lib | verdict "lib: every header is in lib or public"
+    includes $lib $cli $port | grep -F 'cJSON.h' | grep -v -E '^(lib/decode\.c|cli/[a-z_]+\.c):' |
+        verdict "cJSON is included by lib/decode.c and the command line only"
+    includes $public $lib | grep -F '<sqlite3.h>' | grep -v '^lib/include/busbar/sqlite.h:' |
+        verdict "lib sees sqlite3.h through busbar/sqlite.h only"
+    for file in $lib; do
+        module=${file##*/}
+        module=${module%.*}
+        includes "$file" | sed -n "s/^[^ ]* \"\([a-z0-9_]*\)\.h\"\$/$module \1/p"
+    done | awk '$1 != $2' | sort -u | tsort 2>&1 >/dev/null | sed -n 's/^tsort: \([a-z0-9_]*\)$/\1 is part of the circle/p' |
+        verdict "no modules of lib include each other in a circle"
+    for file in $lib; do
+        module=${file##*/}
+        case " $store_modules " in
+        *" ${module%.*} "*) ;;
+        *) grep -n -E '"[^"]*(SELECT|INSERT|UPDATE|DELETE|REPLACE|CREATE|ALTER|DROP|PRAGMA) ' "$file" | sed "s|^|$file:|" ;;
+        esac
+    done | verdict "only the store modules of lib hold SQL"
+
+    # ---- port
+    own_folder_only $port | verdict "port: every header is in the port's folder or public"
+    includes $port $cli $lib $public $(find examples -name '*.[ch]') | grep -E '<(mosquitto|mqtt_protocol)' |
+        grep -v '^port/mosquitto/' | verdict "mosquitto.h is included by port/mosquitto only"
+    includes $(find port/sim port/loopback -name '*.[ch]') |
+        unless "(\"[a-z0-9_]+\.h\"|<($standard)\.h>|<busbar/(busbar|port|transport|sim|loopback)\.h>)" "needs more than C11" |
+        verdict "port/sim and port/loopback need nothing but C11"
+    includes $port | grep -E '<(sqlite3|busbar/sqlite)\.h>' | grep -v '^port/linux/' |
+        verdict "of the ports only port/linux opens databases"
+
+    # ---- cli, examples
+    own_folder_only $cli $(find examples -name '*.[ch]') |
+        verdict "cli and examples: every header is in the folder or public"
+    includes $cli | grep -E '<(sqlite3|busbar/sqlite|busbar/sim)\.h>' | verdict "cli knows neither SQLite nor the test kit"
+    grep -n -E '"[^"]*(SELECT|INSERT INTO|UPDATE|DELETE FROM|PRAGMA) ' $cli | verdict "cli holds no SQL"
+
+    # ---- all
+    includes $public $lib $port $cli $(find examples -name '*.[ch]') | grep -i -E '[<"/](tests|cmocka)' |
+        verdict "nothing depends on tests"
+}
+finish
