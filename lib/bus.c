@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Lifecycle of a handle: open, close, migrate. */
-#include "bus.h"
-
+/* Lifecycle: open, close, migrate, and the removal of consumers. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,34 +16,6 @@
 #define DEFAULT_KEEP_IDS      100000u
 
 static const busbar_sqlite linked_routines = BUSBAR_SQLITE_ROUTINES;
-
-uint64_t bb_bus_now_us(const busbar *bus)
-{
-    return bus->port->mono_us(bus->port->ctx);
-}
-
-int bb_bus_outside_handler(busbar *bus)
-{
-    if (!bus->in_handler)
-        return BUSBAR_OK;
-    return bb_store_fail(&bus->store, BUSBAR_EMISUSE, "not allowed inside a handler: return from it first");
-}
-
-int bb_bus_idle(busbar *bus)
-{
-    int result = bb_bus_outside_handler(bus);
-    if (result == BUSBAR_OK && bb_store_in_transaction(&bus->store))
-        return bb_store_fail(&bus->store, BUSBAR_ETXN,
-                             "not allowed inside an open transaction: commit or roll back first");
-    return result;
-}
-
-int bb_bus_ensure_schema(busbar *bus)
-{
-    if (bus->schema_confirmed)
-        return BUSBAR_OK;
-    return bb_schema_migrate(&bus->store, bb_schema_steps, bb_schema_step_count);
-}
 
 /* ---- Opening ---- */
 
@@ -219,7 +189,7 @@ int busbar_close(busbar *bus)
 {
     if (!bus)
         return BUSBAR_OK;
-    int result = bus->workers ? bb_bus_idle(bus) : bb_bus_outside_handler(bus);
+    int result = bus->workers ? bb_handle_idle(bus) : bb_handle_outside_handler(bus);
     if (result < 0)
         return result;
     sqlite3_int64 application_rowid = bus->store.sql->last_insert_rowid(bus->store.db);
@@ -243,7 +213,7 @@ int busbar_migrate(busbar *bus)
 {
     if (!bus)
         return BUSBAR_EINVAL;
-    int result = bb_bus_outside_handler(bus);
+    int result = bb_handle_outside_handler(bus);
     if (result < 0)
         return result;
     bool in_transaction = bb_store_in_transaction(&bus->store);
@@ -253,12 +223,6 @@ int busbar_migrate(busbar *bus)
     if (result == BUSBAR_OK && !in_transaction)
         bus->schema_confirmed = true;
     return result;
-}
-
-void busbar_error_get(const busbar *bus, busbar_error *out_error)
-{
-    if (bus && out_error)
-        *out_error = bus->store.error;
 }
 
 static int remove_locked(busbar *bus, const char *name)
@@ -276,7 +240,7 @@ int busbar_consumer_remove(busbar *bus, const char *name)
         return BUSBAR_EINVAL;
     if (!name)
         return bb_store_fail(&bus->store, BUSBAR_EINVAL, "name is NULL");
-    int result = bb_bus_idle(bus);
+    int result = bb_handle_idle(bus);
     if (result == BUSBAR_OK && bb_worker_find(bus, name))
         return bb_store_fail(&bus->store, BUSBAR_EEXISTS, "the consumer is registered on this handle: close it first");
     if (result == BUSBAR_OK)

@@ -2,10 +2,10 @@
 /* busbar_list and busbar_show. Each event is read, copied, and let go before the callback sees it: nothing pins the WAL. */
 #include <string.h>
 
-#include "bus.h"
 #include "consumer.h"
 #include "exception.h"
 #include "given.h"
+#include "handle.h"
 #include "log.h"
 #include "pattern.h"
 #include "record.h"

@@ -52,7 +52,7 @@ static int next_exception(batch *b, attempt *a)
 {
     bb_store *store = &b->bus->store;
     sqlite3_stmt *stmt;
-    int64_t now_ms = (int64_t)(bb_bus_now_us(b->bus) / 1000);
+    int64_t now_ms = (int64_t)(bb_handle_now_us(b->bus) / 1000);
     int result = bb_exception_read_due(store, b->subscription->worker.consumer, b->bus->boot.id, now_ms, 0, &stmt);
     if (result != BB_ROW)
         return result < 0 ? result : NOTHING;
@@ -137,7 +137,7 @@ static void measure(batch *b)
         delivered += b->advance[lane].delivered;
         drained = drained && b->advance[lane].cursor >= b->bus->heads[lane];
     }
-    bb_meter_add(&b->subscription->worker.meter, delivered, bb_bus_now_us(b->bus), drained);
+    bb_meter_add(&b->subscription->worker.meter, delivered, bb_handle_now_us(b->bus), drained);
 }
 
 static int write_progress(batch *b, const char *error)
@@ -170,7 +170,7 @@ static int record_batch(batch *b)
 {
     if (!b->touched[BUSBAR_NORMAL] && !b->touched[BUSBAR_URGENT] && !b->touched[BUSBAR_BULK])
         return BUSBAR_OK;
-    uint64_t started_us = bb_bus_now_us(b->bus);
+    uint64_t started_us = bb_handle_now_us(b->bus);
     int result = bb_worker_begin(&b->subscription->worker, b->bus);
     return result < 0 ? result : end(b, started_us, write_progress(b, NULL));
 }
@@ -186,7 +186,7 @@ static void pass(batch *b, const attempt *a)
 static int record_single(batch *b, const attempt *a, busbar_verdict verdict, const char *text)
 {
     bb_store *store = &b->bus->store;
-    uint64_t started_us = bb_bus_now_us(b->bus);
+    uint64_t started_us = bb_handle_now_us(b->bus);
     int result = bb_worker_begin(&b->subscription->worker, b->bus);
     if (result < 0)
         return result;
@@ -216,8 +216,8 @@ static int block(batch *b)
 {
     static const char text[] =
         "1,000 events wait for retry, the most there may be: the lane waits until some are settled";
-    b->subscription->blocked_until_us = bb_bus_now_us(b->bus) + 1000000u;
-    uint64_t started_us = bb_bus_now_us(b->bus);
+    b->subscription->blocked_until_us = bb_handle_now_us(b->bus) + 1000000u;
+    uint64_t started_us = bb_handle_now_us(b->bus);
     int result = bb_worker_begin(&b->subscription->worker, b->bus);
     return result < 0 ? result : end(b, started_us, write_progress(b, text));
 }
@@ -270,8 +270,8 @@ int bb_outside_batch(bb_subscription *subscription, busbar *bus, uint64_t deadli
             result = next_event(&b, &a);
         if (result == BUSBAR_OK)
             result = handle(&b, &a);
-    } while (result == BUSBAR_OK && bb_bus_now_us(bus) < deadline_us &&
-             subscription->blocked_until_us <= bb_bus_now_us(bus));
+    } while (result == BUSBAR_OK && bb_handle_now_us(bus) < deadline_us &&
+             subscription->blocked_until_us <= bb_handle_now_us(bus));
     if (result < 0)
         return result;
     return record_batch(&b);

@@ -8,17 +8,14 @@
 #include <string.h>
 
 #include "attribute.h"
-#include "bus.h"
 #include "clock.h"
 #include "extension.h"
 #include "given.h"
+#include "handle.h"
 #include "json.h"
 #include "log.h"
 #include "publish.h"
 #include "schema.h"
-
-/* Takes the write lock inside the caller's transaction without changing a page. */
-static const char TAKE_WRITE_LOCK[] = "DELETE FROM main.busbar_kind WHERE id = -1";
 
 typedef struct publication {
     const busbar_event *event;
@@ -157,7 +154,7 @@ static int append(busbar *bus, publication *p, busbar_id *out_id)
  */
 static int ensure_identity(busbar *bus, bb_kind *kind, bool committed_view)
 {
-    int result = bb_bus_ensure_schema(bus);
+    int result = bb_handle_ensure_schema(bus);
     int64_t session_before = bus->session.id;
     if (result == BUSBAR_OK)
         result = bb_session_ensure(&bus->session, &bus->store, &bus->boot, bus->port);
@@ -225,7 +222,7 @@ static int enter(busbar *bus, bb_scope *out_scope, bool *out_committed_view)
         return result;
     *out_committed_view = !writing;
     if (*out_scope == BB_SCOPE_SAVEPOINT && !writing && bus->schema_confirmed) {
-        result = bb_store_execute(&bus->store, TAKE_WRITE_LOCK);
+        result = bb_store_take_write_lock(&bus->store);
         if (result < 0)
             return bb_store_leave(&bus->store, *out_scope, result);
     }

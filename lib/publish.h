@@ -3,7 +3,7 @@
 #ifndef BB_PUBLISH_H
 #define BB_PUBLISH_H
 
-#include "bus.h"
+#include "handle.h"
 
 /* Confirms what publishes inside transactions have cached: session and kinds. Outside any transaction. */
 int bb_publish_confirm(busbar *bus);

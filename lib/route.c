@@ -62,7 +62,7 @@ static bb_resend *find_resend(bb_route *route, uint64_t token)
 static void note_settled(bb_route *route, busbar *bus)
 {
     if (route->settled_since_us == 0)
-        route->settled_since_us = bb_bus_now_us(bus);
+        route->settled_since_us = bb_handle_now_us(bus);
 }
 
 /* The entry of a lane with this token, or NULL. */
@@ -215,7 +215,7 @@ static int hold(bb_route *route, busbar *bus, uint64_t *out_wait_us)
 static void start_transport(bb_route *route, busbar *bus)
 {
     busbar_reason reason = {.code = 0};
-    uint64_t now_us = bb_bus_now_us(bus);
+    uint64_t now_us = bb_handle_now_us(bus);
     if (route->started || now_us < route->start_due_us)
         return;
     if (route->transport.api->start(route->transport.ctx, &reason) != 0) {
@@ -240,7 +240,7 @@ static bool error_due(const bb_route *route, uint64_t now_us)
 
 static bool record_due(const bb_route *route, const busbar *bus, uint64_t *out_wait_us)
 {
-    uint64_t now_us = bb_bus_now_us(bus);
+    uint64_t now_us = bb_handle_now_us(bus);
     if (now_us < route->blocked_until_us) {
         *out_wait_us = route->blocked_until_us - now_us;
         return false;
@@ -264,7 +264,7 @@ static int record_if_due(bb_route *route, busbar *bus, uint64_t *out_wait_us)
 {
     if (!record_due(route, bus, out_wait_us))
         return BUSBAR_OK;
-    uint64_t started_us = bb_bus_now_us(bus);
+    uint64_t started_us = bb_handle_now_us(bus);
     *out_wait_us = bb_worker_courtesy_us(bus, started_us);
     if (*out_wait_us > 0)
         return BUSBAR_OK;
@@ -408,7 +408,7 @@ static int make_durable(busbar *bus, bb_route *route, const bb_worker_desc *desc
     int result = bb_store_enter(&bus->store, &scope);
     if (result < 0)
         return result;
-    result = bb_bus_ensure_schema(bus);
+    result = bb_handle_ensure_schema(bus);
     if (result == BUSBAR_OK)
         result = bb_worker_init(&route->worker, &API, bus, desc);
     result = bb_store_leave(&bus->store, scope, result);
@@ -445,7 +445,7 @@ int busbar_route_add(busbar *bus, const busbar_route *route, busbar_transport tr
 {
     if (!bus || !route)
         return bus ? bb_store_fail(&bus->store, BUSBAR_EINVAL, "route is NULL") : BUSBAR_EINVAL;
-    int result = bb_bus_idle(bus);
+    int result = bb_handle_idle(bus);
     if (result == BUSBAR_OK)
         result = check_route(bus, route, transport);
     if (result == BUSBAR_OK)

@@ -178,7 +178,7 @@ static int write_progress(recording *r)
     int result = BUSBAR_OK;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
         r->delivered += r->advance[lane].delivered;
-    bb_meter_add(&worker->meter, r->delivered, bb_bus_now_us(r->bus), drained(r));
+    bb_meter_add(&worker->meter, r->delivered, bb_handle_now_us(r->bus), drained(r));
     for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++) {
         if (r->touched[lane])
             result = bb_consumer_advance(store, worker->consumer, (busbar_lane)lane, &r->advance[lane],
@@ -205,8 +205,8 @@ static void forget_recorded(recording *r)
         if (resend_settled(&route->resends[i]))
             route->resends[i].n = 0;
     }
-    route->settled_since_us = bb_route_settled(route) > 0 ? bb_bus_now_us(r->bus) : 0;
-    route->blocked_until_us = r->blocked ? bb_bus_now_us(r->bus) + 1000000u : 0;
+    route->settled_since_us = bb_route_settled(route) > 0 ? bb_handle_now_us(r->bus) : 0;
+    route->blocked_until_us = r->blocked ? bb_handle_now_us(r->bus) + 1000000u : 0;
     memcpy(route->stored, route->error, sizeof route->stored);
     route->stored_known = true;
 }

@@ -42,7 +42,7 @@ static int remaining_ttl(offer *o, sqlite3_stmt *stmt, int first, const busbar_r
         return BUSBAR_OK;
     int result = bb_reader_instant(&o->bus->reader, stmt, first, &boot, &mono_ms);
     if (result == BUSBAR_OK && boot != 0 && boot == o->bus->boot.id)
-        *out_ms -= (int64_t)(bb_bus_now_us(o->bus) / 1000) - mono_ms;
+        *out_ms -= (int64_t)(bb_handle_now_us(o->bus) / 1000) - mono_ms;
     return result;
 }
 
@@ -115,7 +115,7 @@ static int hand_over(offer *o, const busbar_record *record, int64_t ttl_ms)
     o->route->lively = true;
     if (sent == BUSBAR_SEND_DEAD)
         return BURIED;
-    bb_throttle_take(&o->route->throttle, bb_bus_now_us(o->bus));
+    bb_throttle_take(&o->route->throttle, bb_handle_now_us(o->bus));
     return BUSBAR_OK;
 }
 
@@ -144,7 +144,7 @@ static bool room(const offer *o, uint64_t *out_wait_us)
         limit = route->peer_window;
     if (route->refused_now || bb_route_in_flight(route) >= limit || bb_route_settled(route) >= route->config.ack_group)
         return false;
-    uint64_t now_us = bb_bus_now_us(o->bus);
+    uint64_t now_us = bb_handle_now_us(o->bus);
     uint64_t throttle_us = bb_throttle_wait_us(&route->throttle, now_us);
     *out_wait_us = throttle_us > 0 ? throttle_us : (o->sent && now_us >= o->deadline_us ? 0 : BUSBAR_FOREVER);
     return *out_wait_us == BUSBAR_FOREVER;
@@ -153,7 +153,7 @@ static bool room(const offer *o, uint64_t *out_wait_us)
 static void note_settled(const offer *o)
 {
     if (o->route->settled_since_us == 0)
-        o->route->settled_since_us = bb_bus_now_us(o->bus);
+        o->route->settled_since_us = bb_handle_now_us(o->bus);
 }
 
 /* ---- What was lost with a connection ---- */
@@ -250,7 +250,7 @@ static int resend_exception(offer *o, sqlite3_stmt *stmt, bb_resend *resend)
 static int resend_due(offer *o, uint64_t *out_wait_us)
 {
     bb_route *route = o->route;
-    int64_t now_ms = (int64_t)(bb_bus_now_us(o->bus) / 1000);
+    int64_t now_ms = (int64_t)(bb_handle_now_us(o->bus) / 1000);
     int64_t after = 0;
     bb_resend *resend;
     while (route->retry_due_ms <= now_ms && (resend = free_resend(route)) != NULL) {

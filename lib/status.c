@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* busbar_status_get and busbar_consumer_list. */
-#include "bus.h"
 #include "consumer.h"
+#include "handle.h"
 #include "log.h"
 #include "schema.h"
 #include "watermark.h"
@@ -71,7 +71,7 @@ static int age_of(busbar *bus, bb_reader *reader, sqlite3_stmt *stmt, busbar_lan
     if (result < 0)
         return result;
     if (boot != 0 && boot == bus->boot.id) {
-        *out_age_ms = (int64_t)(bb_bus_now_us(bus) / 1000) - mono_ms;
+        *out_age_ms = (int64_t)(bb_handle_now_us(bus) / 1000) - mono_ms;
         return BUSBAR_OK;
     }
     result = bb_reader_record(reader, stmt, 0, lane, &record);

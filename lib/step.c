@@ -83,7 +83,7 @@ static int run_round(busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us)
         *out_wait_us = sooner(*out_wait_us, wait_us);
         worker = worker->next ? worker->next : bus->workers;
         bus->next = worker;
-    } while (worker != first && bb_bus_now_us(bus) < deadline_us);
+    } while (worker != first && bb_handle_now_us(bus) < deadline_us);
     if (worker != first)
         *out_wait_us = 0; /* the others have their turn in the next step */
     return failure;
@@ -91,14 +91,14 @@ static int run_round(busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us)
 
 static int prune(busbar *bus, uint64_t *wait_us)
 {
-    uint64_t now_us = bb_bus_now_us(bus);
+    uint64_t now_us = bb_handle_now_us(bus);
     if (now_us < bus->prune_due_us || bb_worker_courtesy_us(bus, now_us) > 0)
         return BUSBAR_OK;
     bool more = false;
     int result = bb_retain_step(&bus->store, bus->options.keep_events, bus->options.keep_ids, &more);
     if (more) {
         bb_worker_wrote(bus, now_us);
-        *wait_us = sooner(*wait_us, bb_worker_courtesy_us(bus, bb_bus_now_us(bus)));
+        *wait_us = sooner(*wait_us, bb_worker_courtesy_us(bus, bb_handle_now_us(bus)));
     } else {
         bus->prune_due_us = now_us + PRUNE_PAUSE_US;
     }
@@ -107,7 +107,7 @@ static int prune(busbar *bus, uint64_t *wait_us)
 
 static int work(busbar *bus, uint32_t budget_us, uint64_t *out_wait_us)
 {
-    uint64_t deadline_us = bb_bus_now_us(bus) + budget_us;
+    uint64_t deadline_us = bb_handle_now_us(bus) + budget_us;
     uint64_t wait_us = BUSBAR_FOREVER;
     int result = refresh(bus);
     if (result == BUSBAR_ELOCKED) {
@@ -117,7 +117,7 @@ static int work(busbar *bus, uint32_t budget_us, uint64_t *out_wait_us)
     do {
         if (result == BUSBAR_OK)
             result = run_round(bus, deadline_us, &wait_us);
-    } while (result == BUSBAR_OK && wait_us == 0 && bb_bus_now_us(bus) < deadline_us);
+    } while (result == BUSBAR_OK && wait_us == 0 && bb_handle_now_us(bus) < deadline_us);
     if (result == BUSBAR_OK)
         result = prune(bus, &wait_us);
     if (result == BUSBAR_OK)
@@ -131,7 +131,7 @@ int busbar_step(busbar *bus, uint32_t budget_us, uint64_t *out_wait_us)
         return BUSBAR_EINVAL;
     if (!out_wait_us)
         return bb_store_fail(&bus->store, BUSBAR_EINVAL, "out_wait_us is NULL");
-    int result = bb_bus_idle(bus);
+    int result = bb_handle_idle(bus);
     if (result < 0)
         return result;
     if (!bus->workers) {

@@ -353,6 +353,11 @@ int bb_store_begin(bb_store *store)
     return bb_store_execute(store, "BEGIN IMMEDIATE");
 }
 
+int bb_store_take_write_lock(bb_store *store)
+{
+    return bb_store_execute(store, "DELETE FROM main.busbar_meta WHERE id = -1");
+}
+
 int bb_store_begin_synced(bb_store *store)
 {
     bool wal = false;

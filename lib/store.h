@@ -85,8 +85,11 @@ int bb_store_begin(bb_store *store);
 int bb_store_commit(bb_store *store);
 void bb_store_rollback(bb_store *store);
 
+/* Takes the write lock inside the caller's transaction without changing a page. The tables exist. */
+int bb_store_take_write_lock(bb_store *store);
+
 /*
- * The same, but its commit is synced so that it, and everything committed before it by anyone, survives a power cut. The
+ * As bb_store_begin, but its commit is synced so that it, and everything committed before it by anyone, survives a power cut. The
  * connection's synchronous setting is raised for that one transaction, and put back by commit and rollback.
  */
 int bb_store_begin_synced(bb_store *store);

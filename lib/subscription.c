@@ -25,7 +25,7 @@ static int look_for_work(bb_subscription *subscription, busbar *bus, uint64_t *o
         result = bb_exception_next_due(&bus->store, subscription->worker.consumer, bus->boot.id, &due_ms);
     if (result < 0)
         return result;
-    uint64_t now_us = bb_bus_now_us(bus);
+    uint64_t now_us = bb_handle_now_us(bus);
     uint64_t wait_us = bb_worker_wait_for(bus, due_ms);
     if (behind(bus, cursors)) {
         uint64_t blocked_us = subscription->blocked_until_us > now_us ? subscription->blocked_until_us - now_us : 0;
@@ -154,7 +154,7 @@ static int make(busbar *bus, const busbar_handler *handler, bb_worker **out_work
 static int make_all(busbar *bus, const busbar_handler *handlers, size_t count, bb_worker **out_chain)
 {
     bb_worker **end = out_chain;
-    int result = bb_bus_ensure_schema(bus);
+    int result = bb_handle_ensure_schema(bus);
     for (size_t i = 0; result == BUSBAR_OK && i < count; i++) {
         result = make(bus, handler_at(handlers, i), end);
         if (result == BUSBAR_OK)
@@ -178,7 +178,7 @@ int busbar_subscribe(busbar *bus, const busbar_handler *handlers, size_t count)
         return BUSBAR_EINVAL;
     if (!handlers || count == 0 || handlers->size != sizeof *handlers)
         return bb_store_fail(&bus->store, BUSBAR_EINVAL, "no handlers, or their size is not sizeof(busbar_handler)");
-    int result = bb_bus_idle(bus);
+    int result = bb_handle_idle(bus);
     if (result == BUSBAR_OK)
         result = check_all(bus, handlers, count);
     if (result < 0)

@@ -39,7 +39,7 @@ static const char BROKEN_TEXT[] =
 
 static void check_time(batch *b)
 {
-    b->stop = b->stop || b->subscription->one_by_one || bb_bus_now_us(b->bus) >= b->until_us;
+    b->stop = b->stop || b->subscription->one_by_one || bb_handle_now_us(b->bus) >= b->until_us;
 }
 
 static void touch(batch *b, busbar_lane lane, int64_t cursor)
@@ -101,7 +101,7 @@ static int block(batch *b)
     static const char text[] =
         "1,000 events wait for retry, the most there may be: the lane waits until some are settled";
     b->stop = true;
-    b->subscription->blocked_until_us = bb_bus_now_us(b->bus) + 1000000u;
+    b->subscription->blocked_until_us = bb_handle_now_us(b->bus) + 1000000u;
     bb_text last = bb_text_on(b->last_failure.text, sizeof b->last_failure.text);
     bb_text_add(&last, text);
     return BUSBAR_OK;
@@ -315,7 +315,7 @@ static int64_t delivered_by(const batch *b)
 static int finish(batch *b, int result)
 {
     if (result == BUSBAR_OK) {
-        bb_meter_add(&b->subscription->worker.meter, delivered_by(b), bb_bus_now_us(b->bus), !b->stop);
+        bb_meter_add(&b->subscription->worker.meter, delivered_by(b), bb_handle_now_us(b->bus), !b->stop);
         result = write_progress(b);
     }
     if (result < 0) {
@@ -330,7 +330,7 @@ static int finish(batch *b, int result)
 
 int bb_transaction_batch(bb_subscription *subscription, busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us)
 {
-    batch b = {.subscription = subscription, .bus = bus, .started_us = bb_bus_now_us(bus)};
+    batch b = {.subscription = subscription, .bus = bus, .started_us = bb_handle_now_us(bus)};
     *out_wait_us = bb_worker_courtesy_us(bus, b.started_us);
     if (*out_wait_us > 0)
         return BUSBAR_OK;

@@ -96,7 +96,7 @@ int bb_worker_hold(bb_worker *worker, busbar *bus, bool wanted, uint64_t *out_wa
     int result = bb_lease_acquire(&worker->lease, &bus->store, bus->port, bus->boot.text, worker->consumer,
                                   bus->options.lease_ms, wanted);
     if (result == BUSBAR_ELEASE) {
-        uint64_t now_us = bb_bus_now_us(bus);
+        uint64_t now_us = bb_handle_now_us(bus);
         uint64_t retry_us = worker->lease.retry_ms * 1000;
         *out_wait_us = retry_us > now_us ? retry_us - now_us : 1000;
     }
@@ -110,13 +110,13 @@ uint64_t bb_worker_courtesy_us(const busbar *bus, uint64_t now_us)
 
 void bb_worker_wrote(busbar *bus, uint64_t started_us)
 {
-    uint64_t now_us = bb_bus_now_us(bus);
+    uint64_t now_us = bb_handle_now_us(bus);
     bus->write_free_us = now_us + (now_us - started_us);
 }
 
 int bb_worker_raise_watermark(busbar *bus, uint64_t *out_wait_us)
 {
-    uint64_t now_us = bb_bus_now_us(bus);
+    uint64_t now_us = bb_handle_now_us(bus);
     *out_wait_us = bb_worker_courtesy_us(bus, now_us);
     if (*out_wait_us > 0)
         return BUSBAR_OK;
@@ -135,7 +135,7 @@ int bb_worker_failure(bb_worker *worker, busbar *bus, busbar_lane lane, uint32_t
     if (bus->port->random(bus->port->ctx, &random, sizeof random) != 0)
         random = attempts * 2654435761u; /* only spreads retries; not having it must not stop work */
     uint32_t attempts_max = worker->retry.max_attempts ? worker->retry.max_attempts : DEFAULT_MAX_ATTEMPTS;
-    int64_t now_ms = (int64_t)(bb_bus_now_us(bus) / 1000);
+    int64_t now_ms = (int64_t)(bb_handle_now_us(bus) / 1000);
     *out_failure = (bb_failure){
         .consumer = worker->consumer,
         .lane = lane,
@@ -153,7 +153,7 @@ uint64_t bb_worker_wait_for(const busbar *bus, int64_t due_ms)
 {
     if (due_ms == INT64_MAX)
         return BUSBAR_FOREVER;
-    uint64_t now_us = bb_bus_now_us(bus);
+    uint64_t now_us = bb_handle_now_us(bus);
     uint64_t due_us = (uint64_t)due_ms * 1000;
     return due_us > now_us ? due_us - now_us : 0;
 }

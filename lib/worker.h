@@ -3,9 +3,9 @@
 #ifndef BB_WORKER_H
 #define BB_WORKER_H
 
-#include "bus.h"
 #include "consumer.h"
 #include "exception.h"
+#include "handle.h"
 #include "lease.h"
 #include "meter.h"
 

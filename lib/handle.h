@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a handle consists of. Only the modules above the store see it whole: publish, subscription, relay, step, look. */
-#ifndef BB_BUS_H
-#define BB_BUS_H
+#ifndef BB_HANDLE_H
+#define BB_HANDLE_H
 
 #include "buffer.h"
 #include "kind.h"
@@ -40,14 +40,14 @@ struct busbar {
 };
 
 /* Time as workers use it. */
-uint64_t bb_bus_now_us(const busbar *bus);
+uint64_t bb_handle_now_us(const busbar *bus);
 
 /* BUSBAR_EMISUSE inside a handler, with its detail. */
-int bb_bus_outside_handler(busbar *bus);
+int bb_handle_outside_handler(busbar *bus);
 /* The same, and BUSBAR_ETXN in an open transaction. */
-int bb_bus_idle(busbar *bus);
+int bb_handle_idle(busbar *bus);
 
 /* The tables are there and of this version: looks once, then trusts. In a scope, or outside any transaction. */
-int bb_bus_ensure_schema(busbar *bus);
+int bb_handle_ensure_schema(busbar *bus);
 
 #endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#include "handle.h"
+
+#include "schema.h"
+
+uint64_t bb_handle_now_us(const busbar *bus)
+{
+    return bus->port->mono_us(bus->port->ctx);
+}
+
+int bb_handle_outside_handler(busbar *bus)
+{
+    if (!bus->in_handler)
+        return BUSBAR_OK;
+    return bb_store_fail(&bus->store, BUSBAR_EMISUSE, "not allowed inside a handler: return from it first");
+}
+
+int bb_handle_idle(busbar *bus)
+{
+    int result = bb_handle_outside_handler(bus);
+    if (result == BUSBAR_OK && bb_store_in_transaction(&bus->store))
+        return bb_store_fail(&bus->store, BUSBAR_ETXN,
+                             "not allowed inside an open transaction: commit or roll back first");
+    return result;
+}
+
+int bb_handle_ensure_schema(busbar *bus)
+{
+    if (bus->schema_confirmed)
+        return BUSBAR_OK;
+    return bb_schema_migrate(&bus->store, bb_schema_steps, bb_schema_step_count);
+}
+
+void busbar_error_get(const busbar *bus, busbar_error *out_error)
+{
+    if (bus && out_error)
+        *out_error = bus->store.error;
+}
