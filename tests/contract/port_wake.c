@@ -341,9 +341,9 @@ static void close_gives_everything_back(void **state)
 {
     subject it = begin_with(state, "WAL", false, 0);
     unsigned before = scratch_open_fds();
-    for (unsigned i = 0; i < 300; i++) {
+    for (unsigned i = 0; i < 100; i++) {
         open_wake(&it);
-        if (i % 100 == 0)
+        if (i % 25 == 0)
             peer_commit(it.other);
         it.port->wake->clear(it.wake);
         it.port->wake->close(it.wake);

@@ -358,8 +358,10 @@ static child_result be_refused_a_watch(const void *ctx)
         return CHILD_SKIPPED;
     void *wake = port->wake->open(port->ctx, it->path);
     CHILD_REQUIRE(wake != NULL);
-    if (!limit_watches("2"))
+    if (!limit_watches("3"))
         return CHILD_SKIPPED;
+    CHILD_REQUIRE(port->wake->open(port->ctx, it->path) == NULL);
+    CHILD_REQUIRE(limit_watches("2"));
     CHILD_REQUIRE(port->wake->open(port->ctx, it->path) == NULL);
     peer_connect(it->keeper);
     CHILD_REQUIRE(is_readable(wake, 10000));

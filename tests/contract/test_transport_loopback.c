@@ -128,8 +128,16 @@ typedef struct script {
     unsigned ups, downs, acked, refused, got;
     uint64_t last_token;
     busbar_transport_event last;
-    bool restore_link; /* the receiver cuts the link and restores it */
+    bool restore_link;   /* the receiver cuts the link and restores it */
+    unsigned sends_left; /* so many events are answered with another message */
 } script;
+
+static busbar_send_result send_to(const script *it, uint64_t token, const char *topic)
+{
+    const busbar_message message = {.size = sizeof message, .token = token, .topic = topic, .qos = 1};
+    busbar_reason reason;
+    return it->transport.api->send(it->transport.ctx, &message, &reason);
+}
 
 static void count_event(const busbar_transport_event *event, void *context)
 {
@@ -140,6 +148,10 @@ static void count_event(const busbar_transport_event *event, void *context)
     it->refused += event->type == BUSBAR_TRANSPORT_REFUSED;
     it->last_token = event->token;
     it->last = *event;
+    if (it->sends_left > 0) {
+        it->sends_left--;
+        assert_int_equal(send_to(it, 1000 + it->sends_left, "a"), BUSBAR_SEND_ACCEPTED);
+    }
 }
 
 static void count_message(const busbar_message *message, void *context)
@@ -156,13 +168,6 @@ static void count_message(const busbar_message *message, void *context)
 static void poll_events(script *it)
 {
     it->transport.api->poll(it->transport.ctx, count_event, it);
-}
-
-static busbar_send_result send_to(const script *it, uint64_t token, const char *topic)
-{
-    const busbar_message message = {.size = sizeof message, .token = token, .topic = topic, .qos = 1};
-    busbar_reason reason;
-    return it->transport.api->send(it->transport.ctx, &message, &reason);
 }
 
 static void begin(script *it, busbar_loopback_options options)
@@ -341,6 +346,23 @@ static void the_receiver_may_use_the_script(void **state)
     finish(&it);
 }
 
+/* A callback that answers each acknowledgement with a message must not keep poll from returning. */
+static void what_poll_brings_about_is_left_for_the_next(void **state)
+{
+    script it;
+    (void)state;
+    begin(&it, (busbar_loopback_options){0});
+    it.sends_left = 5;
+    assert_int_equal(send_to(&it, 1, "a"), BUSBAR_SEND_ACCEPTED);
+    poll_events(&it);
+    assert_int_equal(it.acked, 1);
+    for (unsigned i = 2; i <= 6; i++) {
+        poll_events(&it);
+        assert_int_equal(it.acked, i);
+    }
+    finish(&it);
+}
+
 static void wrong_use_is_refused(void **state)
 {
     script it;
@@ -386,6 +408,7 @@ int main(void)
         cmocka_unit_test(the_link_drops_after_so_many_messages),
         cmocka_unit_test(a_link_that_went_and_came_unseen_is_reported_in_order),
         cmocka_unit_test(the_receiver_may_use_the_script),
+        cmocka_unit_test(what_poll_brings_about_is_left_for_the_next),
         cmocka_unit_test(wrong_use_is_refused),
         cmocka_unit_test(long_texts_are_cut_between_characters),
     };

@@ -626,6 +626,19 @@ static void what_happened_before_close_is_dropped_by_it(void **state)
     finish(&it);
 }
 
+static void a_lost_connection_before_close_is_dropped_by_it(void **state)
+{
+    subject it;
+    begin(&it, state);
+    it.fixture->link(it.peer, false);
+    if (transport_fd(&it) >= 0) {
+        assert_true(is_readable(&it, DEADLINE_MS));
+    }
+    close_transport(&it);
+    stay_quiet(&it);
+    finish(&it);
+}
+
 static void it_stops_while_the_peer_is_away(void **state)
 {
     subject it;
@@ -697,6 +710,7 @@ int transport_contract_run(const transport_fixture *fixture)
         CASE(it_reconnects_again_and_again),
         CASE(nothing_is_reported_after_close),
         CASE(what_happened_before_close_is_dropped_by_it),
+        CASE(a_lost_connection_before_close_is_dropped_by_it),
         CASE(it_stops_while_the_peer_is_away),
         CASE(the_descriptor_is_readable_while_there_is_something_to_report),
     };

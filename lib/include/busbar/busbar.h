@@ -103,7 +103,7 @@ extern "C" {
     /* environment: SQLite and the platform */                                                                         \
     X(ENOMEM, -70, "out of memory")                                                                                    \
     X(ELOCKED, -71, "the database is locked by another connection; try again")                                         \
-    X(ESTALE, -72, "the snapshot being read is stale; finish open SELECTs, roll back, and start again")                               \
+    X(ESTALE, -72, "the snapshot being read is stale; finish open SELECTs, roll back, and start again")                \
     X(EROLLEDBACK, -73, "SQLite has rolled the whole transaction back; nothing of it was kept")                        \
     X(EFULL, -74, "the disk or the database is full")                                                                  \
     X(EIO, -75, "the storage reported an I/O error")                                                                   \
@@ -526,12 +526,12 @@ typedef struct busbar_consumer_status {
     const char *name;
     busbar_class class_; /* the trailing underscore is for C++ */
     const char *pattern;
-    const char *worker;                          /* who holds it now, NULL: nobody */
-    const char *last_error;                      /* NULL: none since the last success */
-    int64_t pending;                             /* events behind the head, over all lanes, not counting retrying */
-    int64_t oldest_ms;                           /* age of the oldest pending event; -1: none, or not known */
-    double rate_per_s;                           /* delivered per second while last working; 0: not known */
-    int64_t eta_s;                               /* until pending is drained at that rate; -1: not known */
+    const char *worker;     /* who holds it now: the port's worker_id, ':' and a random token; NULL: nobody */
+    const char *last_error; /* NULL: none since the last success */
+    int64_t pending;        /* events behind the head, over all lanes, not counting retrying */
+    int64_t oldest_ms;      /* age of the oldest pending event; -1: none, or not known */
+    double rate_per_s;      /* delivered per second while last working; 0: not known */
+    int64_t eta_s;          /* until pending is drained at that rate; -1: not known */
     busbar_progress progress[BUSBAR_LANE_COUNT]; /* indexed by lane */
 } busbar_consumer_status;
 
