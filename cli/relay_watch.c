@@ -140,9 +140,10 @@ static int watch_until_end(watch *self, bool drain)
             return EXIT_DONE;
         poll(&fd, 1, drain || out_shows_progress() ? LOOK_SOON_MS : LOOK_LATE_MS);
     }
-    if (drain)
-        out_note("%s: stopped before everything was sent", self->name);
-    return EXIT_DONE;
+    if (!drain)
+        return EXIT_DONE;
+    out_note("%s: stopped before everything was sent", self->name);
+    return EXIT_FAILED;
 }
 
 int relay_watch(const char *path, const char *name, busbar_runner *runner, bool drain)

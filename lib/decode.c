@@ -318,6 +318,7 @@ static int take_base64(decoding *d)
         return fail(d, BUSBAR_EEVENT, value.text, name, "the value is not padded base64");
     d->decoded->event.data = bytes;
     d->decoded->event.data_size_bytes = size;
+    d->decoded->event.binary = true;
     return BUSBAR_OK;
 }
 

@@ -17,8 +17,8 @@ static const char UPDATE[] = "UPDATE main.busbar_exception SET state = ?1, attem
 static const char DELETE[] = "DELETE FROM main.busbar_exception WHERE n = ?1";
 static const char COUNT[] = "SELECT count(*) FROM main.busbar_exception WHERE consumer = ?1 AND state <> 3";
 static const char NEXT_DUE[] = "SELECT min(CASE WHEN due_boot = ?2 THEN due_ms ELSE 0 END) FROM main.busbar_exception"
-                               " WHERE consumer = ?1 AND state = 2";
-static const char READ_DUE[] = READ_COLUMNS " WHERE consumer = ?1 AND state = 2 AND n > ?4"
+                               " WHERE consumer = ?1 AND state <> 3 AND state = 2";
+static const char READ_DUE[] = READ_COLUMNS " WHERE consumer = ?1 AND state <> 3 AND state = 2 AND n > ?4"
                                             " AND (due_boot <> ?2 OR due_ms <= ?3) ORDER BY n LIMIT 1";
 static const char READ[] = READ_COLUMNS " WHERE n = ?1";
 static const char READ_AFTER[] = READ_COLUMNS " WHERE consumer = ?1 AND lane = ?2 AND seq > ?3 ORDER BY seq LIMIT 1";

@@ -281,7 +281,7 @@ static int prepare(busbar *bus, const busbar_event *event, publication *p)
     if (result == BUSBAR_OK)
         result = check_fields(bus, event);
     if (result == BUSBAR_OK)
-        result = check_data(bus, event, p->kind->json);
+        result = check_data(bus, event, p->kind->json && !event->binary);
     const char *extensions = NULL;
     if (result == BUSBAR_OK)
         result = write_extensions(bus, event, &extensions);
@@ -293,7 +293,7 @@ static int prepare(busbar *bus, const busbar_event *event, publication *p)
         .ttl_ms = (int64_t)event->ttl_ms,
         .data = event->data,
         .data_size_bytes = event->data_size_bytes,
-        .data_is_text = p->kind && p->kind->json,
+        .data_is_text = p->kind && p->kind->json && !event->binary,
     };
     return result;
 }

@@ -58,7 +58,12 @@ int bb_route_send(bb_route *route, busbar *bus, uint64_t deadline_us, uint64_t *
 
 /* Results wait to be recorded: count of settled entries at the fronts, and of settled resends. (route_record.c) */
 size_t bb_route_settled(const bb_route *route);
-/* One of them is the outcome of a message, not only a run of events that were passed over. */
+/*
+ * Outcomes of messages that are not recorded yet, also behind a message that is still in flight: what a kill would make the
+ * next worker send again beside the window.
+ */
+size_t bb_route_unrecorded(const bb_route *route);
+/* One of the settled entries is the outcome of a message, not only a run of events that were passed over. */
 bool bb_route_has_outcome(const bb_route *route);
 /* Records all of them in one transaction. BUSBAR_ELEASE if the lease was lost. */
 int bb_route_record(bb_route *route, busbar *bus);

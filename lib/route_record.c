@@ -32,6 +32,16 @@ size_t bb_route_settled(const bb_route *route)
     return count;
 }
 
+size_t bb_route_unrecorded(const bb_route *route)
+{
+    size_t count = 0;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        count += route->windows[lane].outcomes;
+    for (int i = 0; i < BB_ROUTE_RETRIES; i++)
+        count += resend_settled(&route->resends[i]);
+    return count;
+}
+
 static bool window_has_outcome(const bb_window *window)
 {
     size_t settled = bb_window_settled(window);

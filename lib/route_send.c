@@ -142,7 +142,8 @@ static bool room(const offer *o, uint64_t *out_wait_us)
     size_t limit = route->config.window;
     if (route->peer_window > 0 && route->peer_window < limit)
         limit = route->peer_window;
-    if (route->refused_now || bb_route_in_flight(route) >= limit || bb_route_settled(route) >= route->config.ack_group)
+    if (route->refused_now || bb_route_in_flight(route) >= limit ||
+        bb_route_unrecorded(route) >= route->config.ack_group)
         return false;
     uint64_t now_us = bb_handle_now_us(o->bus);
     uint64_t throttle_us = bb_throttle_wait_us(&route->throttle, now_us);

@@ -15,7 +15,7 @@
     " id TEXT, subject TEXT, key TEXT, ext TEXT, ttl_ms INTEGER, data ANY) STRICT;"
 
 #define LOG_VIEW(name, letter)                                                                                         \
-    "SELECT '" name "' AS lane, l.seq AS seq, coalesce(l.id, s.token || '-" letter "' || l.seq) AS id,"                \
+    "SELECT '" name "' AS lane, l.seq AS seq, coalesce(l.id, coalesce(s.token, '') || '-" letter "' || l.seq) AS id,"  \
     " k.type AS type, k.source AS source, l.subject AS subject, l.key AS key,"                                         \
     " nullif(k.datacontenttype, '') AS datacontenttype, nullif(k.dataschema, '') AS dataschema,"                       \
     " l.ext AS extensions, l.ttl_ms AS ttl_ms, b.boot AS boot, s.mono_ms + l.at_ms AS boot_ms, l.data AS data"         \
@@ -113,7 +113,9 @@ static const char VERSION_1_CONSUMERS[] =
     " session INTEGER NOT NULL,"
     " at_ms INTEGER NOT NULL,"
     " id TEXT, subject TEXT, key TEXT, ext TEXT, ttl_ms INTEGER, data ANY,"
-    " UNIQUE (consumer, lane, seq)) STRICT;";
+    " UNIQUE (consumer, lane, seq)) STRICT;"
+    /* Dead letters may gather: what is open must be found without walking over them. */
+    "CREATE INDEX main.busbar_exception_open ON busbar_exception (consumer, n) WHERE state <> 3;";
 
 /* For a person with the sqlite3 shell. Inside a view no name carries a schema: the file may be attached under any name. */
 static const char VERSION_1_EVENTS_VIEW[] = "CREATE VIEW main.busbar_events AS " LOG_VIEW(

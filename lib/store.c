@@ -157,7 +157,7 @@ int bb_store_run(bb_store *store, sqlite3_stmt *stmt)
 
 int bb_store_execute(bb_store *store, const char *sql)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     int result = bb_store_prepare(store, sql, &stmt);
     return result < 0 ? result : bb_store_run(store, stmt);
 }
@@ -193,7 +193,7 @@ static int prepare_integers(bb_store *store, const char *sql, const int64_t *val
 
 int bb_store_integer(bb_store *store, const char *sql, const int64_t *values, int count, int64_t *out_value)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     int result = prepare_integers(store, sql, values, count, &stmt);
     if (result < 0)
         return result;
@@ -207,7 +207,7 @@ int bb_store_integer(bb_store *store, const char *sql, const int64_t *values, in
 
 int bb_store_change(bb_store *store, const char *sql, const int64_t *values, int count)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     int result = prepare_integers(store, sql, values, count, &stmt);
     return result < 0 ? result : bb_store_run(store, stmt);
 }
@@ -275,7 +275,7 @@ int bb_store_read_pragma(bb_store *store, const char *sql, int64_t *out_value)
 
 static int journal_is_wal(bb_store *store, bool *out_wal, bool *out_persistent)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     int result = bb_store_prepare(store, "PRAGMA main.journal_mode", &stmt);
     if (result < 0)
         return result;

@@ -46,6 +46,8 @@ static void count_state(bb_window *window, bb_entry_state state, size_t change)
         window->in_flight += change;
     else if (state == BB_ENTRY_UNSENT)
         window->unsent += change;
+    else if (!is_run(state))
+        window->outcomes += change;
 }
 
 bb_entry *bb_window_push(bb_window *window, int64_t seq, bb_entry_state state, uint64_t token)

@@ -34,6 +34,7 @@ typedef struct bb_window {
     size_t hint;      /* where the next acknowledgement is expected, from start */
     size_t in_flight; /* entries that are SENT */
     size_t unsent;    /* entries that are UNSENT */
+    size_t outcomes;  /* entries that are ACKED or REFUSED, wherever they stand */
 } bb_window;
 
 /* BUSBAR_ENOMEM. */

@@ -27,7 +27,11 @@ missing=
 need() { # PACKAGE CHECK...: the package is missing if the check fails
     package=$1
     shift
-    "$@" || missing="$missing $package"
+    "$@" && return
+    case "$missing " in
+    *" $package "*) ;;
+    *) missing="$missing $package" ;;
+    esac
 }
 
 look() { # WHAT

@@ -79,10 +79,11 @@ trap 'rm -rf "$TMPDIR"' EXIT
 trap 'exit 1' HUP INT TERM
 
 status=0
+log=$build/meson-logs/testlog-$setup.txt
+rm -f "$log"
 # shellcheck disable=SC2086 # these are lists
 meson test -C "$build" --no-rebuild --print-errorlogs --setup "$setup" $suites $tests || status=$?
 
-log=$build/meson-logs/testlog-$setup.txt
 if ! sh tests/count.sh "$log"; then
     [ "$status" -ne 0 ] || status=1
 fi

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Opening a database file for a program that has no connection of its own. Knows SQLite, but none of Busbar's tables. */
+/*
+ * Opening a database file for a program that has no connection of its own. Knows SQLite, but none of Busbar's tables.
+ */
 #include <busbar/linux.h>
 
 #include "copy.h"
@@ -21,7 +23,7 @@ struct busbar_linux_database {
     bb_linux_copy copy;
 };
 
-/* ---- The file -------------------------------------------------------------------------------------------------------- */
+/* ---- The file ---------------------------------------------------------------------------------------------------- */
 
 static int fail_file(busbar_error *out_error, const char *path, int number)
 {
@@ -34,8 +36,8 @@ static int fail_file(busbar_error *out_error, const char *path, int number)
 }
 
 /*
- * Makes the file if there is none. SQLite would make it readable by everyone; its other files follow the database's mode.
- * mknod and not open, since closing a descriptor of a database drops the locks that this process has on it.
+ * Makes the file if there is none. SQLite would make it readable by everyone; its other files follow the database's
+ * mode. mknod and not open, since closing a descriptor of a database drops the locks that this process has on it.
  */
 static int make_file(const char *path, busbar_error *out_error)
 {
@@ -62,7 +64,7 @@ static int check_file(const char *path, busbar_linux_mode mode, bool *out_empty,
     return BUSBAR_OK;
 }
 
-/* ---- The connection -------------------------------------------------------------------------------------------------- */
+/* ---- The connection ---------------------------------------------------------------------------------------------- */
 
 static int fail_sqlite(busbar_error *out_error, const char *path, sqlite3 *db)
 {
@@ -117,7 +119,7 @@ static int open_connection(const char *path, int flags, uint32_t busy_timeout_ms
     return native;
 }
 
-/* ---- Writing --------------------------------------------------------------------------------------------------------- */
+/* ---- Writing ----------------------------------------------------------------------------------------------------- */
 
 /* The pragma answers with the mode that is in force, which is the old one if it could not be changed. */
 static int set_wal(sqlite3 *db)
@@ -165,7 +167,7 @@ static int open_writer(busbar_linux_database *database, const char *path, const 
     return BUSBAR_OK;
 }
 
-/* ---- Reading --------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 static int open_reader_at(busbar_linux_database *database, const char *path, uint32_t busy_timeout_ms,
                           busbar_error *out_error, int *out_native)
@@ -222,7 +224,7 @@ static int open_reader(busbar_linux_database *database, const char *path, const 
     return rc;
 }
 
-/* ---- The interface --------------------------------------------------------------------------------------------------- */
+/* ---- The interface ----------------------------------------------------------------------------------------------- */
 
 /* Fills in defaults. False if something is out of range. */
 static bool choose(const busbar_linux_database_options *options, busbar_linux_database_options *out)

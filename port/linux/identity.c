@@ -14,7 +14,10 @@
 #define DEVICE_BYTES      16
 #define LINE_SIZE         256
 
-/* What the hash is made for, so that it equals that of no other program. Fixed for ever: it is in every device identity. */
+/*
+ * What the hash is made for, so that it equals that of no other program. Fixed for ever: it is in every device
+ * identity.
+ */
 static const char purpose[] = "busbar device identity 1";
 
 int bb_linux_identity_boot(void *ctx, char out[BUSBAR_IDENTITY_SIZE])

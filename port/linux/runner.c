@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A thread that works a bus on a connection of its own. Uses the bus as any application would; knows nothing of what its
- * handlers and transports do. The mutex guards what other threads ask for (the start's result, the last error) and is held
- * for copying only, never while anything of the bus or of the caller runs.
+ * A thread that works a bus on a connection of its own. Uses the bus as any application would; knows nothing of what
+ * its handlers and transports do. The mutex guards what other threads ask for (the start's result, the last error) and
+ * is held for copying only, never while anything of the bus or of the caller runs.
  */
 #include <busbar/linux.h>
 #include <busbar/sqlite.h>
@@ -59,7 +59,7 @@ static int fail_errno(busbar_error *out_error, const char *what, int number)
                               strerror(number));
 }
 
-/* ---- What other threads may see -------------------------------------------------------------------------------------- */
+/* ---- What other threads may see ---------------------------------------------------------------------------------- */
 
 static void report(busbar_runner *runner, int result, const busbar_error *error)
 {
@@ -80,7 +80,7 @@ static void report_start(busbar_runner *runner, int result, const busbar_error *
     pthread_mutex_unlock(&runner->mutex);
 }
 
-/* ---- The thread: beginning and end ----------------------------------------------------------------------------------- */
+/* ---- The thread: beginning and end ------------------------------------------------------------------------------- */
 
 static const busbar_sqlite *routines(const busbar_runner *runner)
 {
@@ -167,7 +167,7 @@ static void end(busbar_runner *runner)
     busbar_linux_database_close(runner->database);
 }
 
-/* ---- The thread: working --------------------------------------------------------------------------------------------- */
+/* ---- The thread: working ----------------------------------------------------------------------------------------- */
 
 static bool is_stopping(busbar_runner *runner)
 {
@@ -198,7 +198,9 @@ static bool await(const busbar_runner *runner, int fd)
     return (set[1].revents & POLLIN) != 0;
 }
 
-/* After a failure only a stop ends the wait: wake-ups may come in all the time, and a full disk is not to be hammered. */
+/*
+ * After a failure only a stop ends the wait: wake-ups may come in all the time, and a full disk is not to be hammered.
+ */
 static void back_off(busbar_runner *runner, uint64_t delay_us)
 {
     set_timer(runner, delay_us);
@@ -253,7 +255,7 @@ static void *thread_main(void *argument)
     return NULL;
 }
 
-/* ---- The interface --------------------------------------------------------------------------------------------------- */
+/* ---- The interface ----------------------------------------------------------------------------------------------- */
 
 static int check_options(const busbar_runner_options *options)
 {

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Telling a sleeping worker that another process committed: an epoll set of an inotify descriptor, a timer and whatever
- * else the worker watches. Knows how SQLite uses its files, but neither SQL nor what is in them. It never opens the files:
- * closing any descriptor of the database or its -shm would drop the locks that SQLite holds on it in this process.
+ * else the worker watches. Knows how SQLite uses its files, but neither SQL nor what is in them. It never opens the
+ * files: closing any descriptor of the database or its -shm would drop the locks that SQLite holds on it in this
+ * process.
  *
- * What is watched. The database file (journal modes other than WAL write it) and the WAL, for modification. While there is
- * no WAL, its directory for the WAL's creation; only then, so that the other files in it wake nobody.
+ * What is watched. The database file (journal modes other than WAL write it) and the WAL, for modification. While there
+ * is no WAL, its directory for the WAL's creation; only then, so that the other files in it wake nobody.
  *
- * A commit becomes visible after its last write: in WAL mode SQLite syncs the log (synchronous FULL), and only then changes
- * the index, which is shared memory and signals nothing. So a write is followed by wake-ups that only say "look again", at
- * growing distances: short ones for the usual case, long ones for storage that takes seconds to sync. Readers write to the
- * shared memory only, so a worker that only looks does not wake itself.
+ * A commit becomes visible after its last write: in WAL mode SQLite syncs the log (synchronous FULL), and only then
+ * changes the index, which is shared memory and signals nothing. So a write is followed by wake-ups that only say "look
+ * again", at growing distances: short ones for the usual case, long ones for storage that takes seconds to sync.
+ * Readers write to the shared memory only, so a worker that only looks does not wake itself.
  */
 #include "wake.h"
 
@@ -34,7 +35,10 @@ static const uint32_t recheck_us[] = {200,   300,    500,    1000,    2000,    4
 #define WAL_MASK       (IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF)
 #define DIRECTORY_MASK (IN_CREATE | IN_MOVED_TO | IN_ONLYDIR)
 
-/* Reads of the event queue in one clear(); it is short, because the kernel merges equal events. What is left stays pending. */
+/*
+ * Reads of the event queue in one clear(); it is short, because the kernel merges equal events. What is left stays
+ * pending.
+ */
 #define READS_MAX 16
 
 typedef struct wake {

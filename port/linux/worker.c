@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Naming this process so that another one can tell whether it still runs: process id, start time (the id may be given to
- * another process), and the namespaces in which both numbers mean anything.
+ * Naming this process so that another one can tell whether it still runs: process id, start time (the id may be given
+ * to another process), and the namespaces in which both numbers mean anything.
  */
 #include "worker.h"
 
@@ -28,7 +28,9 @@ typedef struct process_state {
     uint64_t start_ticks;
 } process_state;
 
-/* /proc/<pid>/stat, fields 3, 20 and 22. The second is the command in parentheses and may itself contain any of them. */
+/*
+ * /proc/<pid>/stat, fields 3, 20 and 22. The second is the command in parentheses and may itself contain any of them.
+ */
 static int read_process(int pid, process_state *out)
 {
     char path[64];

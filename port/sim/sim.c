@@ -43,7 +43,7 @@ struct busbar_sim {
     uint64_t calls[CALL_COUNT];
 };
 
-/* ---- Numbers and texts ----------------------------------------------------------------------------------------------- */
+/* ---- Numbers and texts ------------------------------------------------------------------------------------------- */
 
 /* SplitMix64, as documented in busbar/sim.h. */
 static uint64_t next_word(uint64_t *state)
@@ -92,7 +92,7 @@ static bool is_failing(busbar_sim *sim, busbar_sim_call call)
     return true;
 }
 
-/* ---- The port -------------------------------------------------------------------------------------------------------- */
+/* ---- The port ---------------------------------------------------------------------------------------------------- */
 
 static uint64_t port_mono_us(void *ctx)
 {
@@ -169,7 +169,7 @@ static bool port_worker_gone(void *ctx, const char *worker_id)
     return false;
 }
 
-/* ---- Life ------------------------------------------------------------------------------------------------------------ */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static void start_machine(busbar_sim *sim)
 {
@@ -235,7 +235,7 @@ void busbar_sim_reboot(busbar_sim *sim)
         sim->random_state = sim->seed;
 }
 
-/* ---- Time ------------------------------------------------------------------------------------------------------------ */
+/* ---- Time -------------------------------------------------------------------------------------------------------- */
 
 void busbar_sim_advance(busbar_sim *sim, uint64_t time_us)
 {
@@ -277,7 +277,7 @@ void busbar_sim_wall_quality(busbar_sim *sim, busbar_clock_quality quality)
     sim->quality = quality;
 }
 
-/* ---- Identity, random bytes, failures -------------------------------------------------------------------------------- */
+/* ---- Identity, random bytes, failures ---------------------------------------------------------------------------- */
 
 static int set_identity(identity *out, const char *text)
 {

@@ -70,7 +70,7 @@ check "a topic that the user may not write is tried again" wait_until 20 is_retr
 check "its reason is kept" test -n "$(json retry.out reason)"
 check "--drain waits for it" is_running "$relay_pid"
 kill "$relay_pid"
-ends "until it is stopped" "$relay_pid" 0
+ends "until it is stopped, and then it has failed" "$relay_pid" 1
 has "and says that it was not done" relay.err 'denied: stopped before everything was sent'
 
 lacks "no secret in the broker's log" "$broker_log" secret

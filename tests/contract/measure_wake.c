@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How long a commit in one process takes to be seen by a worker that sleeps in another: from just before the commit to the
- * worker having read the new row. Prints a table and, after it, the same as CSV. Asserts nothing: a time is not a promise.
+ * How long a commit in one process takes to be seen by a worker that sleeps in another: from just before the commit to
+ * the worker having read the new row. Prints a table and, after it, the same as CSV. Asserts nothing: a time is not a
+ * promise.
  *
  *     measure_wake [commits]
  */

@@ -100,11 +100,8 @@ static void answer_publish(mqtt_peer *peer, const mqtt_peer_packet *packet, plan
     if (it->withhold) {
         return;
     }
-    if (it->withhold_tens || it->on_tick) {
+    if (it->on_tick) {
         it->waiting[it->waiting_count++] = packet->mid;
-        while (it->withhold_tens && number >= 10 && it->waiting_count > 0) {
-            acknowledge_oldest(peer, it);
-        }
         return;
     }
     acknowledge(peer, it, packet->mid);

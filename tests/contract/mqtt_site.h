@@ -25,10 +25,9 @@ typedef struct plan {
     size_t later_properties_size;
     unsigned disconnect_code; /* instead of the first acknowledgement */
     unsigned puback_code;
-    bool withhold;      /* acknowledges nothing */
-    bool withhold_tens; /* acknowledges nothing before the tenth, then everything */
-    unsigned forget;    /* the message that is never acknowledged, counted from 1 */
-    bool on_tick;       /* acknowledges one message, the oldest, for each QoS 0 message */
+    bool withhold;   /* acknowledges nothing */
+    unsigned forget; /* the message that is never acknowledged, counted from 1 */
+    bool on_tick;    /* acknowledges one message, the oldest, for each QoS 0 message */
     const char *reason_string;
 
     atomic_uint connects, publishes, dups, disconnects, unacked, most_unacked, version, last_wire_size;

@@ -19,7 +19,7 @@ struct peer {
 
 typedef enum order { ORDER_CONNECT = 'o', ORDER_DISCONNECT = 'c', ORDER_COMMIT = 'w' } order;
 
-/* ---- A VFS on slow storage ------------------------------------------------------------------------------------------- */
+/* ---- A VFS on slow storage --------------------------------------------------------------------------------------- */
 
 static uint32_t slow_sync_us;
 static sqlite3_vfs slow_vfs;
@@ -56,7 +56,7 @@ static void use_slow_storage(uint32_t sync_us)
     sqlite3_vfs_register(&slow_vfs, 1);
 }
 
-/* ---- In the peer ----------------------------------------------------------------------------------------------------- */
+/* ---- In the peer ------------------------------------------------------------------------------------------------- */
 
 static void must(int native, int expected, const char *what)
 {
@@ -106,7 +106,7 @@ static void obey(int fd, const peer_options *options)
     _exit(0);
 }
 
-/* ---- In the test ----------------------------------------------------------------------------------------------------- */
+/* ---- In the test ------------------------------------------------------------------------------------------------- */
 
 static void execute(sqlite3 *db, const char *sql)
 {

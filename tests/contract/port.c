@@ -56,7 +56,7 @@ static void every_required_slot_is_filled(void **state)
     end(&it);
 }
 
-/* ---- Clocks (P10) ---------------------------------------------------------------------------------------------------- */
+/* ---- Clocks (P10) ------------------------------------------------------------------------------------------------ */
 
 static void monotonic_time_never_goes_back(void **state)
 {
@@ -123,7 +123,7 @@ static void wall_time_counts_milliseconds(void **state)
     assert_in_range(after_ms - before_ms, 90, 20000);
 }
 
-/* ---- Identities (P5) ------------------------------------------------------------------------------------------------- */
+/* ---- Identities (P5) --------------------------------------------------------------------------------------------- */
 
 typedef int identity_fn(void *ctx, char out[BUSBAR_IDENTITY_SIZE]);
 
@@ -189,7 +189,7 @@ static void device_identity_is_stable_and_printable(void **state)
         skip();
 }
 
-/* ---- Random bytes (P5) ----------------------------------------------------------------------------------------------- */
+/* ---- Random bytes (P5) ------------------------------------------------------------------------------------------- */
 
 static void random_fills_every_size_and_no_more(void **state)
 {
@@ -236,7 +236,7 @@ static void random_without_entropy_fails_cleanly(void **state)
     assert_int_equal(answer, -1);
 }
 
-/* ---- Workers --------------------------------------------------------------------------------------------------------- */
+/* ---- Workers ----------------------------------------------------------------------------------------------------- */
 
 static void worker_identity_is_stable_and_alive(void **state)
 {

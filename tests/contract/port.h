@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What every port must do (busbar/port.h). Fill in a fixture for yours, call port_contract_run() from main(), and return
- * what it returns. Needs no operating system; what a wake object must do is in port_wake.h.
+ * What every port must do (busbar/port.h). Fill in a fixture for yours, call port_contract_run() from main(), and
+ * return what it returns. Needs no operating system; what a wake object must do is in port_wake.h.
  */
 #ifndef PORT_CONTRACT_H
 #define PORT_CONTRACT_H
@@ -16,7 +16,10 @@ typedef struct port_fixture {
     /* Returns when at least so much time has passed, virtual or real. */
     void (*pass)(void *machine, uint64_t time_us);
 
-    /* Optional, NULL where the platform offers no way. Each returns 0, or -1 if it cannot be arranged now (then skipped). */
+    /*
+     * Optional, NULL where the platform offers no way. Each returns 0, or -1 if it cannot be arranged now (then
+     * skipped).
+     */
     int (*suspend)(void *machine, uint64_t time_us);
     int (*reboot)(void *machine);
     int (*break_random)(void *machine); /* the next call finds no entropy */

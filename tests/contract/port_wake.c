@@ -26,7 +26,7 @@ typedef struct subject {
     void *wake;
 } subject;
 
-/* ---- Setting up ------------------------------------------------------------------------------------------------------ */
+/* ---- Setting up -------------------------------------------------------------------------------------------------- */
 
 static void open_here(subject *it)
 {
@@ -71,7 +71,7 @@ static void end(subject *it)
     scratch_remove(it->directory);
 }
 
-/* ---- Waiting --------------------------------------------------------------------------------------------------------- */
+/* ---- Waiting ----------------------------------------------------------------------------------------------------- */
 
 static bool is_readable(const subject *it, int timeout_ms)
 {
@@ -98,7 +98,7 @@ static void await_quiet(const subject *it)
         it->port->wake->clear(it->wake);
 }
 
-/* ---- At rest --------------------------------------------------------------------------------------------------------- */
+/* ---- At rest ----------------------------------------------------------------------------------------------------- */
 
 static void the_descriptor_stays_the_same(void **state)
 {
@@ -183,7 +183,7 @@ static void other_files_beside_the_database_are_no_writes(void **state)
     end(&it);
 }
 
-/* ---- Commits --------------------------------------------------------------------------------------------------------- */
+/* ---- Commits ----------------------------------------------------------------------------------------------------- */
 
 static void a_commit_of_another_process_wakes(void **state)
 {
@@ -299,7 +299,7 @@ static void several_wake_objects_on_one_file_are_woken_each(void **state)
     end(&it);
 }
 
-/* ---- Watched descriptors, life --------------------------------------------------------------------------------------- */
+/* ---- Watched descriptors, life ----------------------------------------------------------------------------------- */
 
 static void a_watched_descriptor_wakes_until_it_is_unwatched(void **state)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Opening a database file on Linux (busbar/linux.h): what is made, what is left as it is, what can be read where nothing can
- * be written, and what the errors say (P12).
+ * Opening a database file on Linux (busbar/linux.h): what is made, what is left as it is, what can be read where
+ * nothing can be written, and what the errors say (P12).
  */
 #include "test.h"
 
@@ -111,7 +111,7 @@ static off_t size_of(const char *path)
     return info.st_size;
 }
 
-/* ---- Writing --------------------------------------------------------------------------------------------------------- */
+/* ---- Writing ----------------------------------------------------------------------------------------------------- */
 
 static void a_new_file_is_private_and_in_wal_mode(void **state)
 {
@@ -193,7 +193,7 @@ static void a_path_is_always_the_name_of_a_file(void **state)
     assert_int_equal(chdir(before), 0);
 }
 
-/* ---- Refusals -------------------------------------------------------------------------------------------------------- */
+/* ---- Refusals ---------------------------------------------------------------------------------------------------- */
 
 static void what_is_no_database_is_told_and_left_alone(void **state)
 {
@@ -276,7 +276,7 @@ static void a_file_of_someone_else_is_refused(void **state)
     child_run(open_without_rights, it);
 }
 
-/* ---- Reading --------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 static void a_live_file_is_read_as_it_changes(void **state)
 {
@@ -531,7 +531,7 @@ static void a_place_for_no_wal_is_told_to_writers(void **state)
     run_read_only(it, write_where_nothing_can_be_written, 0);
 }
 
-/* ---- Transactions ---------------------------------------------------------------------------------------------------- */
+/* ---- Transactions ------------------------------------------------------------------------------------------------ */
 
 static void transactions_are_begun_committed_and_rolled_back(void **state)
 {

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-/* ---- Digests --------------------------------------------------------------------------------------------------------- */
+/* ---- Digests ----------------------------------------------------------------------------------------------------- */
 
 static void to_hex(const uint8_t digest[BB_LINUX_DIGEST_SIZE], char out[2 * BB_LINUX_DIGEST_SIZE + 1])
 {
@@ -64,7 +64,7 @@ static void hmac_equals_the_reference(void **state)
                 "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
 }
 
-/* ---- Device identity ------------------------------------------------------------------------------------------------- */
+/* ---- Device identity --------------------------------------------------------------------------------------------- */
 
 /* Fixed for ever: devices in the field are known by it. */
 static void the_machine_id_gives_the_identity_that_it_always_gave(void **state)
@@ -114,7 +114,7 @@ static void a_host_name_that_tells_something_is_the_fallback(void **state)
     assert_int_equal(bb_linux_identity_of_host("(none)", id), -1);
 }
 
-/* ---- Clock ----------------------------------------------------------------------------------------------------------- */
+/* ---- Clock ------------------------------------------------------------------------------------------------------- */
 
 static void wall_time_is_judged_by_its_value_and_the_kernel(void **state)
 {
@@ -126,7 +126,7 @@ static void wall_time_is_judged_by_its_value_and_the_kernel(void **state)
     assert_int_equal(bb_linux_clock_judge(INT64_C(1704067200000), false), BUSBAR_CLOCK_ESTIMATED);
 }
 
-/* ---- Text files ------------------------------------------------------------------------------------------------------ */
+/* ---- Text files -------------------------------------------------------------------------------------------------- */
 
 static void a_file_is_read_whole_or_not_at_all(void **state)
 {

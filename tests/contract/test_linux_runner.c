@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The runner (busbar/linux.h): a thread that works a bus, is woken by whoever publishes, never ends by itself (P12), and
- * stops when told.
+ * The runner (busbar/linux.h): a thread that works a bus, is woken by whoever publishes, never ends by itself (P12),
+ * and stops when told.
  */
 #include "test.h"
 
@@ -20,7 +20,7 @@
 
 #define PATIENCE_S 20
 
-/* ---- What the handler and the test share ----------------------------------------------------------------------------- */
+/* ---- What the handler and the test share ------------------------------------------------------------------------- */
 
 typedef struct counter {
     pthread_mutex_t mutex;
@@ -102,7 +102,7 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* ---- The runner's side ----------------------------------------------------------------------------------------------- */
+/* ---- The runner's side ------------------------------------------------------------------------------------------- */
 
 static busbar_verdict handle(busbar *bus, const busbar_record *event, busbar_reason *reason, void *ctx)
 {
@@ -182,7 +182,7 @@ static busbar_runner *must_start(const busbar_runner_options *options)
     return runner;
 }
 
-/* ---- The publisher's side -------------------------------------------------------------------------------------------- */
+/* ---- The publisher's side ---------------------------------------------------------------------------------------- */
 
 static int publish_to(const char *path, unsigned count)
 {
@@ -202,8 +202,8 @@ static int publish_to(const char *path, unsigned count)
 }
 
 /*
- * A process that publishes one event for each byte it reads, and answers each with its result. Forked before this process
- * opens the database: a connection of SQLite must not be carried over a fork.
+ * A process that publishes one event for each byte it reads, and answers each with its result. Forked before this
+ * process opens the database: a connection of SQLite must not be carried over a fork.
  */
 static void publish_on_demand(const char *path, int fd)
 {
@@ -251,7 +251,7 @@ static void publisher_stop(const publisher *it)
     assert_int_equal(waitpid(it->pid, NULL, 0), it->pid);
 }
 
-/* ---- Working --------------------------------------------------------------------------------------------------------- */
+/* ---- Working ----------------------------------------------------------------------------------------------------- */
 
 static void what_another_connection_publishes_is_handled(void **state)
 {
@@ -366,7 +366,7 @@ static void an_idle_runner_sleeps(void **state)
     assert_int_equal(busbar_runner_stop(runner), BUSBAR_OK);
 }
 
-/* ---- The thread ------------------------------------------------------------------------------------------------------ */
+/* ---- The thread -------------------------------------------------------------------------------------------------- */
 
 static void every_signal_is_blocked_in_its_thread(void **state)
 {
@@ -425,7 +425,7 @@ static void starting_and_stopping_gives_everything_back(void **state)
     assert_int_equal(busbar_runner_stop(NULL), BUSBAR_OK);
 }
 
-/* ---- Starting -------------------------------------------------------------------------------------------------------- */
+/* ---- Starting ---------------------------------------------------------------------------------------------------- */
 
 static void expect_no_start(const busbar_runner_options *options, int code)
 {
@@ -518,7 +518,7 @@ static void the_callers_connection_is_opened_and_closed_once(void **state)
     assert_int_equal(count_get(&it->closed), 1);
 }
 
-/* ---- Failing (P12) --------------------------------------------------------------------------------------------------- */
+/* ---- Failing (P12) ----------------------------------------------------------------------------------------------- */
 
 /* A VFS whose files fail while the switch is on. */
 static atomic_bool is_faulty;

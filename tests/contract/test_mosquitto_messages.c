@@ -154,7 +154,7 @@ static void the_receive_maximum_bounds_what_is_under_way(void **state)
 {
     static const uint8_t three[] = {0x21, 0, 3};
     static const uint8_t many[] = {0x21, 1, 0x90};
-    const plan small = {.withhold_tens = true, .properties = three, .properties_size = sizeof three};
+    const plan small = {.withhold = true, .properties = three, .properties_size = sizeof three};
     const plan large = {.withhold = true, .properties = many, .properties_size = sizeof many};
     (void)state;
     site *it = site_begin_up(&small);
@@ -215,8 +215,9 @@ static void a_smaller_limit_after_reconnecting_is_survived(void **state)
     memset(payload, 'x', 500);
     payload[500] = '\0';
     site *it = site_begin_up(&wanted);
-    for (uint64_t token = 1; token <= 20; token++) {
-        assert_int_equal(mqtt_host_send(&it->host, token, "t", payload), BUSBAR_SEND_ACCEPTED);
+    assert_int_equal(mqtt_host_send(&it->host, 1, "t", payload), BUSBAR_SEND_ACCEPTED);
+    for (uint64_t token = 2; token <= 20; token++) { /* as many as get in before the peer ends the connection */
+        (void)mqtt_host_send(&it->host, token, "t", payload);
     }
     mqtt_host_wait(&it->host, &it->host.ups, 2);
     assert_int_equal(mqtt_host_send(&it->host, 21, "t", payload), BUSBAR_SEND_DEAD);

@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- The contract ---------------------------------------------------------------------------------------------------- */
+/* ---- The contract ------------------------------------------------------------------------------------------------ */
 
 /* A process that does nothing but have a name. */
 typedef struct process {
@@ -123,7 +123,7 @@ static const port_fixture linux_fixture = {
     .live_worker = live_worker,
 };
 
-/* ---- Clock and identities -------------------------------------------------------------------------------------------- */
+/* ---- Clock and identities ---------------------------------------------------------------------------------------- */
 
 static void monotonic_time_is_boot_time(void **state)
 {
@@ -169,7 +169,7 @@ static void device_identity_does_not_tell_the_machine_id(void **state)
     assert_null(strstr(id, raw));
 }
 
-/* ---- Random bytes ---------------------------------------------------------------------------------------------------- */
+/* ---- Random bytes ------------------------------------------------------------------------------------------------ */
 
 /* In this process, from now on, getrandom answers as the kernel does early in the boot. */
 static int forbid_getrandom(void)
@@ -202,7 +202,7 @@ static void without_entropy_random_fails_instead_of_waiting(void **state)
     child_run(draw_without_entropy, NULL);
 }
 
-/* ---- Workers --------------------------------------------------------------------------------------------------------- */
+/* ---- Workers ----------------------------------------------------------------------------------------------------- */
 
 static bool is_gone(const char *id)
 {
@@ -288,7 +288,7 @@ static void with_the_proc_of_another_namespace_nobody_is_gone(void **state)
     child_run(look_from_another_namespace, parent_id);
 }
 
-/* ---- Wake ------------------------------------------------------------------------------------------------------------ */
+/* ---- Wake -------------------------------------------------------------------------------------------------------- */
 
 static bool is_readable(void *wake, int timeout_ms)
 {
@@ -349,7 +349,10 @@ typedef struct crowded_place {
     peer *keeper;
 } crowded_place;
 
-/* The WAL is made when no watch can be had for it: the wake object tells to look from time to time, until one can be had. */
+/*
+ * The WAL is made when no watch can be had for it: the wake object tells to look from time to time, until one can be
+ * had.
+ */
 static child_result be_refused_a_watch(const void *ctx)
 {
     const crowded_place *it = ctx;

@@ -228,6 +228,38 @@ static void p3_a_kill_repeats_at_most_window_and_group(void **unused)
     fixture_close(&f);
 }
 
+/* The oldest message stays unacknowledged while those behind it are settled. */
+static void p3_acknowledgements_out_of_order_keep_the_bound(void **unused)
+{
+    (void)unused;
+    enum { WINDOW = 10, GROUP = 20 };
+    static peer p;
+    fixture f;
+    fixture_open(&f);
+    busbar_transport transport = loopback(&p, (busbar_loopback_options){.manual_ack = true, .window = 1000});
+    busbar_route route = route_of("up");
+    route.window = WINDOW;
+    route.ack_group = GROUP;
+    add(&f, route, transport);
+    publish_many(&f, 200);
+    for (int i = 0; i < 60; i++) {
+        settle(&f, 0);
+        for (uint64_t token = 2; token <= 200; token++)
+            (void)busbar_loopback_ack_token(transport, token);
+        busbar_sim_advance(f.sim, 300000);
+    }
+    assert_int_equal(progress_of(f.bus, "up", BUSBAR_NORMAL).cursor, 0);
+    assert_in_range(p.count, WINDOW, WINDOW + GROUP);
+    for (int i = 0; i < 60; i++) {
+        busbar_loopback_ack(transport, SIZE_MAX);
+        busbar_sim_advance(f.sim, 300000);
+        settle(&f, 0);
+    }
+    assert_int_equal(progress_of(f.bus, "up", BUSBAR_NORMAL).delivered, 200);
+    assert_int_equal(p.count, 200);
+    fixture_close(&f);
+}
+
 static void p4_urgent_overtakes_a_backlog_and_lanes_keep_their_order(void **unused)
 {
     (void)unused;
@@ -477,6 +509,12 @@ static void data_goes_out_byte_for_byte(void **unused)
     assert_code(f.bus, busbar_publish(f.bus, &event, NULL), BUSBAR_OK);
     settle(&f, REST_MS);
     assert_non_null(strstr(p.last, "\"data_base64\":\"AP8Q\""));
+    event.datacontenttype = NULL;
+    assert_code(f.bus, busbar_publish(f.bus, &event, NULL), BUSBAR_EJSON);
+    event.binary = true;
+    assert_code(f.bus, busbar_publish(f.bus, &event, NULL), BUSBAR_OK);
+    settle(&f, REST_MS);
+    assert_non_null(strstr(p.last, "\"data_base64\":\"AP8Q\""));
     fixture_close(&f);
 }
 
@@ -593,6 +631,7 @@ int main(void)
         cmocka_unit_test(p6_offline_costs_no_attempt_and_draining_starts_by_itself),
         cmocka_unit_test(p3_unacknowledged_messages_are_sent_again_with_the_same_id),
         cmocka_unit_test(p3_a_kill_repeats_at_most_window_and_group),
+        cmocka_unit_test(p3_acknowledgements_out_of_order_keep_the_bound),
         cmocka_unit_test(p4_urgent_overtakes_a_backlog_and_lanes_keep_their_order),
         cmocka_unit_test(p9_no_statement_is_open_while_the_network_is_waited_for),
         cmocka_unit_test(p9_memory_does_not_grow_with_the_backlog),

@@ -112,7 +112,6 @@ extern "C" {
     X(ECANTOPEN, -78, "the database or one of its files cannot be opened")                                             \
     X(ERANDOM, -79, "the port has no random bytes")                                                                    \
     X(ESQLITE, -80, "SQLite reported an error")                                                                        \
-    X(ETRANSPORT, -81, "the transport could not start")                                                                \
     /* version and setting */                                                                                          \
     X(ESCHEMANEWER, -90, "the tables were written by a newer Busbar")                                                  \
     X(ESCHEMAOLDER, -91, "the tables were written by an older Busbar and this connection cannot migrate them")         \
@@ -235,6 +234,7 @@ typedef struct busbar_event {
     const char *time; /* RFC 3339; NULL: the time of publishing, when the clock is or becomes known */
     const void *data; /* NULL: no data. For an empty payload give a non-NULL pointer and size 0 */
     size_t data_size_bytes;
+    bool binary; /* data is bytes, whatever its datacontenttype says: not checked as JSON, sent as data_base64 */
     const busbar_attribute *extensions;
     size_t extension_count;
     busbar_lane lane;
@@ -419,10 +419,11 @@ typedef struct busbar_route {
 } busbar_route;
 
 /*
- * Adds a route on this handle and starts its transport. The transport belongs to the bus from here on, also on failure.
- * Makes the route durable (commits, once per new name). Its events are sent by busbar_step on this handle.
+ * Adds a route on this handle. The transport belongs to the bus from here on, also on failure. Makes the route durable
+ * (commits, once per new name). busbar_step on this handle starts the transport as soon as the route's lease is held, and
+ * sends the events; a transport that does not start is tried again, and `last_error` in the status says why.
  * Returns BUSBAR_OK; BUSBAR_EINVAL; BUSBAR_ENAME, BUSBAR_EPATTERN, BUSBAR_ETOPIC; BUSBAR_EEXISTS; BUSBAR_ECLASS;
- * BUSBAR_ETRANSPORT; BUSBAR_ETXN in an open transaction; BUSBAR_EMISUSE inside a handler.
+ * BUSBAR_ETXN in an open transaction; BUSBAR_EMISUSE inside a handler.
  */
 BUSBAR_API int busbar_route_add(busbar *bus, const busbar_route *route, busbar_transport transport);
 

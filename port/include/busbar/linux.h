@@ -2,9 +2,9 @@
 /*
  * busbar/linux.h: Busbar on Linux.
  *
- * The port (clock, identities, random bytes, wake-up across processes), an opener for programs that have no connection of
- * their own, and the runner: a thread that works a bus. An application that has its own connection and its own event loop
- * needs the port only.
+ * The port (clock, identities, random bytes, wake-up across processes), an opener for programs that have no connection
+ * of their own, and the runner: a thread that works a bus. An application that has its own connection and its own event
+ * loop needs the port only.
  */
 #ifndef BUSBAR_LINUX_H
 #define BUSBAR_LINUX_H
@@ -29,7 +29,7 @@ extern "C" {
  */
 BUSBAR_API const busbar_port *busbar_linux_port(void);
 
-/* ---- Opening a database file ---------------------------------------------------------------------------------------- */
+/* ---- Opening a database file ------------------------------------------------------------------------------------- */
 
 typedef enum busbar_linux_mode {
     BUSBAR_LINUX_READ = 0,  /* the file must exist; nothing is written to it */
@@ -55,12 +55,12 @@ typedef struct busbar_linux_database busbar_linux_database;
  * WRITE,   A file without content gets journal_mode WAL; the mode of any other file is never changed. The connection is
  * CREATE   synchronous NORMAL.
  *
- * On success *out_database belongs to the caller. On failure it is untouched and *out_error, if not NULL, gets the detail.
- * Any thread; the connection may move between threads, but is used by one at a time.
- * Returns BUSBAR_OK; BUSBAR_EINVAL (NULL or empty path, unknown size or mode); BUSBAR_ENOTFOUND (no such file);
- * BUSBAR_ECANTOPEN (a directory, no permission, no place for the WAL); BUSBAR_EREADONLY (writing to read-only media);
- * BUSBAR_ENOTBUS (not an SQLite database); BUSBAR_ELOCKED; BUSBAR_EFULL (no room, also for the copy); BUSBAR_ECORRUPT;
- * BUSBAR_EIO; BUSBAR_ENOMEM; BUSBAR_ESQLITE.
+ * On success *out_database belongs to the caller. On failure it is untouched and *out_error, if not NULL, gets the
+ * detail. Any thread; the connection may move between threads, but is used by one at a time. Returns BUSBAR_OK;
+ * BUSBAR_EINVAL (NULL or empty path, unknown size or mode); BUSBAR_ENOTFOUND (no such file); BUSBAR_ECANTOPEN (a
+ * directory, no permission, no place for the WAL); BUSBAR_EREADONLY (writing to read-only media); BUSBAR_ENOTBUS (not
+ * an SQLite database); BUSBAR_ELOCKED; BUSBAR_EFULL (no room, also for the copy); BUSBAR_ECORRUPT; BUSBAR_EIO;
+ * BUSBAR_ENOMEM; BUSBAR_ESQLITE.
  */
 BUSBAR_API int busbar_linux_database_open(busbar_linux_database **out_database, const char *path,
                                           const busbar_linux_database_options *options, busbar_error *out_error);
@@ -77,8 +77,10 @@ BUSBAR_API bool busbar_linux_database_copied(const busbar_linux_database *databa
  */
 BUSBAR_API int busbar_linux_database_close(busbar_linux_database *database);
 
-/* ---- Transactions ---------------------------------------------------------------------------------------------------- */
-/* For programs that publish many events at once and speak no SQL of their own. Any thread that may use the connection. */
+/* ---- Transactions ------------------------------------------------------------------------------------------------ */
+/*
+ * For programs that publish many events at once and speak no SQL of their own. Any thread that may use the connection.
+ */
 
 /*
  * Begins a write transaction, taking the write lock now. *out_error, if not NULL, gets the detail.
@@ -88,9 +90,8 @@ BUSBAR_API int busbar_linux_database_close(busbar_linux_database *database);
 BUSBAR_API int busbar_linux_transaction_begin(sqlite3 *db, busbar_error *out_error);
 
 /*
- * Commits. On failure the transaction may still be open: roll it back.
- * Returns BUSBAR_OK; BUSBAR_EINVAL (NULL); BUSBAR_ENOTXN (none is open); BUSBAR_ELOCKED, BUSBAR_EFULL, BUSBAR_EIO and the
- * other environment codes.
+ * Commits. On failure the transaction may still be open: roll it back. Returns BUSBAR_OK; BUSBAR_EINVAL (NULL);
+ * BUSBAR_ENOTXN (none is open); BUSBAR_ELOCKED, BUSBAR_EFULL, BUSBAR_EIO and the other environment codes.
  */
 BUSBAR_API int busbar_linux_transaction_commit(sqlite3 *db, busbar_error *out_error);
 
@@ -100,11 +101,11 @@ BUSBAR_API int busbar_linux_transaction_commit(sqlite3 *db, busbar_error *out_er
  */
 BUSBAR_API int busbar_linux_transaction_rollback(sqlite3 *db, busbar_error *out_error);
 
-/* ---- Runner: a thread that works a bus ------------------------------------------------------------------------------ */
+/* ---- Runner: a thread that works a bus --------------------------------------------------------------------------- */
 
 /*
- * Opens the runner's own connection, which nothing else uses: key, VFS and pragmas are the caller's business. Called once,
- * on the runner's thread. Returns the connection, or NULL with *out_error set.
+ * Opens the runner's own connection, which nothing else uses: key, VFS and pragmas are the caller's business. Called
+ * once, on the runner's thread. Returns the connection, or NULL with *out_error set.
  */
 typedef sqlite3 *busbar_runner_open_fn(void *ctx, busbar_error *out_error);
 
@@ -112,8 +113,8 @@ typedef sqlite3 *busbar_runner_open_fn(void *ctx, busbar_error *out_error);
 typedef void busbar_runner_close_fn(void *ctx, sqlite3 *db);
 
 /*
- * Subscribes handlers and adds routes. Called once, on the runner's thread. Returns 0 or a negative code, which becomes the
- * result of busbar_runner_start. It must leave no transaction open.
+ * Subscribes handlers and adds routes. Called once, on the runner's thread. Returns 0 or a negative code, which becomes
+ * the result of busbar_runner_start. It must leave no transaction open.
  */
 typedef int busbar_runner_setup_fn(busbar *bus, void *ctx);
 
@@ -132,32 +133,35 @@ typedef struct busbar_runner_options {
 typedef struct busbar_runner busbar_runner;
 
 /*
- * Starts a thread with a connection and a bus of its own, and returns when its setup is done. The thread then works the bus
- * until busbar_runner_stop: it sleeps while there is nothing to do, and a failing step only makes it wait (1 s, doubling,
- * 30 s at most) before it goes on. All signals are blocked in it. It holds no lock while a handler runs.
- * Everything in `options` but `ctx` is read during this call only; the port and the routines of options.bus must outlive
- * the runner. On failure *out_runner is untouched, nothing is kept, and *out_error, if not NULL, gets the detail.
- * Any thread. Returns BUSBAR_OK; BUSBAR_EINVAL (NULL, size, neither or both of path and open, open without close);
- * what opening the database, busbar_open or setup returned; BUSBAR_ETXN if setup left a transaction open; BUSBAR_ENOMEM;
- * BUSBAR_EIO if the system refuses a thread or a descriptor.
+ * Starts a thread with a connection and a bus of its own, and returns when its setup is done. The thread then works the
+ * bus until busbar_runner_stop: it sleeps while there is nothing to do, and a failing step only makes it wait (1 s,
+ * doubling, 30 s at most) before it goes on. All signals are blocked in it. It holds no lock while a handler runs.
+ * Everything in `options` but `ctx` is read during this call only; the port and the routines of options.bus must
+ * outlive the runner. On failure *out_runner is untouched, nothing is kept, and *out_error, if not NULL, gets the
+ * detail. Any thread. Returns BUSBAR_OK; BUSBAR_EINVAL (NULL, size, neither or both of path and open, open without
+ * close); what opening the database, busbar_open or setup returned; BUSBAR_ETXN if setup left a transaction open;
+ * BUSBAR_ENOMEM; BUSBAR_EIO if the system refuses a thread or a descriptor.
  */
 BUSBAR_API int busbar_runner_start(busbar_runner **out_runner, const busbar_runner_options *options,
                                    busbar_error *out_error);
 
-/* Makes the runner step now, unless it is waiting after a failure. Any thread but after stop; legal in signal handlers. */
+/*
+ * Makes the runner step now, unless it is waiting after a failure. Any thread but after stop; legal in signal handlers.
+ */
 BUSBAR_API void busbar_runner_wake(busbar_runner *runner);
 
 /*
- * How the runner is doing. Returns BUSBAR_OK if its last step succeeded, else the code that it failed with. *out_error, if
- * not NULL, gets the detail of the latest failure, also of one that is over; its code is 0 if there was none. Any thread.
+ * How the runner is doing. Returns BUSBAR_OK if its last step succeeded, else the code that it failed with. *out_error,
+ * if not NULL, gets the detail of the latest failure, also of one that is over; its code is 0 if there was none. Any
+ * thread.
  */
 BUSBAR_API int busbar_runner_error(busbar_runner *runner, busbar_error *out_error);
 
 /*
  * Ends the thread, closes its bus and connection on it, and frees the runner. Waits at most for one step, which means a
- * handler that is running, the connection's busy timeout, and what busbar_close waits for. NULL is allowed.
- * Any thread but the runner's own. Returns BUSBAR_OK; BUSBAR_EMISUSE on the runner's own thread (it goes on running); or
- * what busbar_close returned (all is freed all the same, and what was not recorded is delivered again).
+ * handler that is running, the connection's busy timeout, and what busbar_close waits for. NULL is allowed. Any thread
+ * but the runner's own. Returns BUSBAR_OK; BUSBAR_EMISUSE on the runner's own thread (it goes on running); or what
+ * busbar_close returned (all is freed all the same, and what was not recorded is delivered again).
  */
 BUSBAR_API int busbar_runner_stop(busbar_runner *runner);
 

@@ -2,13 +2,13 @@
 /*
  * busbar/sim.h: a scripted platform for tests.
  *
- * A port whose time stands still until the test moves it, whose wall clock is as good as the test says, whose random bytes
- * repeat from run to run, and whose calls fail on command. Pure C11: runs wherever a compiler does. Ships with Busbar, so
- * that applications can test what they do with it ("what if the clock is set only after an hour offline?").
+ * A port whose time stands still until the test moves it, whose wall clock is as good as the test says, whose random
+ * bytes repeat from run to run, and whose calls fail on command. Pure C11: runs wherever a compiler does. Ships with
+ * Busbar, so that applications can test what they do with it ("what if the clock is set only after an hour offline?").
  *
  * A sim and every handle opened with its port belong to one thread. It has no wake object: busbar_fd() on it answers
- * BUSBAR_ENOTSUP, and a test calls busbar_step() when it wants work done. To test without the optional worker functions,
- * copy the port and clear them:
+ * BUSBAR_ENOTSUP, and a test calls busbar_step() when it wants work done. To test without the optional worker
+ * functions, copy the port and clear them:
  *
  *     busbar_port port = *busbar_sim_port(sim);
  *     port.worker_id = NULL;
@@ -29,8 +29,9 @@ typedef struct busbar_sim busbar_sim;
 #define BUSBAR_SIM_WALL_MS INT64_C(1767225600000)
 
 /*
- * Makes a machine that was started a seeded moment ago (1 to 60 s), with a trusted clock at BUSBAR_SIM_WALL_MS. Everything
- * in it follows from `seed`. Returns NULL when out of memory. Released with busbar_sim_free, after every handle.
+ * Makes a machine that was started a seeded moment ago (1 to 60 s), with a trusted clock at BUSBAR_SIM_WALL_MS.
+ * Everything in it follows from `seed`. Returns NULL when out of memory. Released with busbar_sim_free, after every
+ * handle.
  */
 BUSBAR_API busbar_sim *busbar_sim_new(uint64_t seed);
 BUSBAR_API void busbar_sim_free(busbar_sim *sim); /* NULL is allowed */
@@ -38,21 +39,21 @@ BUSBAR_API void busbar_sim_free(busbar_sim *sim); /* NULL is allowed */
 /* Its port; the sim's, valid until busbar_sim_free. */
 BUSBAR_API const busbar_port *busbar_sim_port(busbar_sim *sim);
 
-/* ---- Time ----------------------------------------------------------------------------------------------------------- */
+/* ---- Time -------------------------------------------------------------------------------------------------------- */
 
 /* Lets time pass: monotonic and wall time go on together. */
 BUSBAR_API void busbar_sim_advance(busbar_sim *sim, uint64_t time_us);
 
 /*
- * Lets the machine sleep: both clocks have gone on when it wakes up. A trusted clock is then only estimated, because nothing
- * disciplined it meanwhile.
+ * Lets the machine sleep: both clocks have gone on when it wakes up. A trusted clock is then only estimated, because
+ * nothing disciplined it meanwhile.
  */
 BUSBAR_API void busbar_sim_suspend(busbar_sim *sim, uint64_t time_us);
 
 /*
- * Restarts the machine: a new boot identity, and monotonic time begins anew at a seeded moment (1 to 60 s). Wall time stays
- * as if a battery kept it, estimated; follow with busbar_sim_wall_quality(BUSBAR_CLOCK_UNKNOWN) for a machine without one.
- * The worker keeps its name, as the first process of a small device does, and failures go on.
+ * Restarts the machine: a new boot identity, and monotonic time begins anew at a seeded moment (1 to 60 s). Wall time
+ * stays as if a battery kept it, estimated; follow with busbar_sim_wall_quality(BUSBAR_CLOCK_UNKNOWN) for a machine
+ * without one. The worker keeps its name, as the first process of a small device does, and failures go on.
  */
 BUSBAR_API void busbar_sim_reboot(busbar_sim *sim);
 
@@ -70,7 +71,7 @@ BUSBAR_API void busbar_sim_wall_step(busbar_sim *sim, int64_t delta_ms);
 /* Changes the quality only. While it is UNKNOWN the clock tells nonsense, to find out who reads it. */
 BUSBAR_API void busbar_sim_wall_quality(busbar_sim *sim, busbar_clock_quality quality);
 
-/* ---- Identity ------------------------------------------------------------------------------------------------------- */
+/* ---- Identity ---------------------------------------------------------------------------------------------------- */
 
 /*
  * Sets the device identity ("device-" and the seed at first): that of another device to which a disk was moved, say.
@@ -87,7 +88,7 @@ BUSBAR_API int busbar_sim_worker_set(busbar_sim *sim, const char *worker_id);
 /* From now on worker_gone says yes for this one. Returns BUSBAR_OK; BUSBAR_EINVAL; BUSBAR_ENOMEM. */
 BUSBAR_API int busbar_sim_worker_gone(busbar_sim *sim, const char *worker_id);
 
-/* ---- Random bytes --------------------------------------------------------------------------------------------------- */
+/* ---- Random bytes ------------------------------------------------------------------------------------------------ */
 
 /*
  * Random bytes are those of SplitMix64 over the seed, least significant byte first; each call begins with a new word:
@@ -106,7 +107,7 @@ typedef enum busbar_sim_random {
 
 BUSBAR_API void busbar_sim_random_mode(busbar_sim *sim, busbar_sim_random mode);
 
-/* ---- Failures ------------------------------------------------------------------------------------------------------- */
+/* ---- Failures ---------------------------------------------------------------------------------------------------- */
 
 typedef enum busbar_sim_call {
     BUSBAR_SIM_CALL_BOOT_ID = 0,
