@@ -8,7 +8,10 @@
 #include "text.h"
 
 static const char FIND[] = "SELECT id, class, pattern FROM main.busbar_consumer WHERE name = ?1";
-static const char INSERT[] = "INSERT INTO main.busbar_consumer (name, class, pattern) VALUES (?1, ?2, ?3)";
+static const char INSERT[] = "INSERT INTO main.busbar_consumer (id, name, class, pattern) VALUES (?4, ?1, ?2, ?3)";
+/* Numbers are never used again: a worker of a consumer that was removed must not drive another one. */
+static const char NEXT_ID[] = "SELECT next_consumer FROM main.busbar_meta WHERE id = 1";
+static const char COUNT_ID[] = "UPDATE main.busbar_meta SET next_consumer = next_consumer + 1 WHERE id = 1";
 static const char SET_PATTERN[] = "UPDATE main.busbar_consumer SET pattern = ?2 WHERE id = ?1";
 static const char INSERT_CURSOR[] =
     "INSERT INTO main.busbar_cursor (consumer, lane, start, cursor) VALUES (?1, ?2, ?3, ?3)";
@@ -62,16 +65,20 @@ static int find(bb_store *store, const char *name, const char *pattern, found *o
 static int insert(bb_store *store, const char *name, busbar_class class_, const char *pattern, int64_t *out_id)
 {
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, INSERT, &stmt);
+    int64_t id = 0;
+    int result = bb_store_integer(store, NEXT_ID, NULL, 0, &id);
+    if (result == BB_ROW)
+        result = bb_store_execute(store, COUNT_ID);
+    if (result == BUSBAR_OK)
+        result = bb_store_prepare(store, INSERT, &stmt);
     if (result < 0)
         return result;
     bb_bind_text(store, stmt, 1, name);
     bb_bind_integer(store, stmt, 2, (int64_t)class_);
     bb_bind_text(store, stmt, 3, pattern);
-    result = bb_store_run(store, stmt);
-    if (result == BUSBAR_OK)
-        *out_id = store->sql->last_insert_rowid(store->db);
-    return result;
+    bb_bind_integer(store, stmt, 4, id);
+    *out_id = id;
+    return bb_store_run(store, stmt);
 }
 
 /* The beginning is the oldest event that the log still has. */
@@ -182,7 +189,7 @@ int bb_consumer_cursors(bb_store *store, int64_t id, bb_cursor out_cursors[BUSBA
     bb_store_end(store, stmt);
     return count == BUSBAR_LANE_COUNT
                ? BUSBAR_OK
-               : bb_store_fail(store, BUSBAR_ENOTFOUND, "the consumer was removed: register it again");
+               : bb_store_fail(store, BUSBAR_EREMOVED, "the consumer was removed by another handle: register it again");
 }
 
 static void copy_column(bb_store *store, sqlite3_stmt *stmt, int index, char *out, size_t capacity)

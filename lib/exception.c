@@ -8,7 +8,11 @@
     "INSERT INTO main.busbar_exception (consumer, lane, state, attempts, reason, due_boot, due_ms, first_boot, "       \
     "first_ms,"                                                                                                        \
     " last_boot, last_ms, " LOG_COLUMNS ") SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?6, ?8, ?6, ?8, " LOG_COLUMNS            \
-    " FROM main.busbar_log_" lane " WHERE seq = ?9"
+    " FROM main.busbar_log_" lane " WHERE seq = ?9"                                                                    \
+    " ON CONFLICT (consumer, lane, seq) DO UPDATE SET state = excluded.state, attempts = excluded.attempts,"           \
+    " reason = excluded.reason, due_boot = excluded.due_boot, due_ms = excluded.due_ms, last_boot = "                  \
+    "excluded.last_boot,"                                                                                              \
+    " last_ms = excluded.last_ms"
 #define READ_COLUMNS "SELECT n, lane, state, attempts, reason, " LOG_COLUMNS " FROM main.busbar_exception"
 
 static const char *const ADD[BUSBAR_LANE_COUNT] = {ADD_TEXT("normal"), ADD_TEXT("urgent"), ADD_TEXT("bulk")};

@@ -18,7 +18,13 @@ int bb_handle_outside_handler(busbar *bus)
 int bb_handle_idle(busbar *bus)
 {
     int result = bb_handle_outside_handler(bus);
-    if (result == BUSBAR_OK && bb_store_in_transaction(&bus->store))
+    if (result < 0)
+        return result;
+    bb_store_mend(&bus->store);
+    if (!bb_store_in_transaction(&bus->store) && bb_store_writing(&bus->store))
+        return bb_store_fail(&bus->store, BUSBAR_ETXN,
+                             "a statement of the application is still writing: step it to its end or reset it first");
+    if (bb_store_in_transaction(&bus->store))
         return bb_store_fail(&bus->store, BUSBAR_ETXN,
                              "not allowed inside an open transaction: commit or roll back first");
     return result;

@@ -33,6 +33,7 @@ struct busbar {
     busbar_clock_quality clock_noted;
     uint64_t write_free_us; /* the write lock is left to others until then */
     uint64_t prune_due_us;
+    bool prune_wanted; /* something was finished since the last look for something to prune */
     bool in_handler;
 
     /* wake-up */

@@ -15,7 +15,8 @@
 typedef struct bb_kind {
     int64_t id; /* 0: not looked up yet */
     bool confirmed;
-    bool json; /* data of this kind is JSON text */
+    uint32_t version; /* of the data, when it was first written or found unconfirmed; 0: none */
+    bool json;        /* data of this kind is JSON text */
     uint32_t hash;
     const char *type;
     const char *source;

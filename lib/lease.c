@@ -100,7 +100,7 @@ static int look(bb_store *store, const char *token, const busbar_port *port, con
         out_view->claim_until_ms = bb_column_integer(store, stmt, 4);
     }
     bb_store_end(store, stmt);
-    return result == BB_ROW ? BUSBAR_OK : bb_store_fail(store, BUSBAR_ENOTFOUND, "the consumer was removed");
+    return result == BB_ROW ? BUSBAR_OK : bb_store_fail(store, BUSBAR_EREMOVED, busbar_error_text(BUSBAR_EREMOVED));
 }
 
 static int write_token(bb_store *store, const char *sql, int64_t consumer, const char *token, const char *boot,
@@ -146,7 +146,9 @@ static move choose(bb_lease *lease, const view *seen, uint64_t now_ms, uint32_t 
     case CLAIMED:
         return now_ms >= until_ms ? TAKE_IT : wait_until(lease, until_ms);
     case CONTESTED: /* its claimant has had one lease of time to act on it */
-        return now_ms >= until_ms + lease_ms && wanted ? CLAIM_IT : wait_until(lease, until_ms + lease_ms);
+        if (now_ms < until_ms + lease_ms)
+            return wait_until(lease, until_ms + lease_ms);
+        return wanted ? CLAIM_IT : wait_until(lease, now_ms + lease_ms);
     case CLAIMABLE:
         return choose_claim(lease, now_ms, lease_ms, wanted);
     case FREE:
@@ -228,7 +230,7 @@ int bb_lease_challenged(bb_lease *lease, bb_store *store, int64_t consumer, bool
         *out_challenged = lease->held && !bb_column_is_null(store, stmt, 2);
     }
     bb_store_end(store, stmt);
-    return result == BB_ROW ? BUSBAR_OK : bb_store_fail(store, BUSBAR_ENOTFOUND, "the consumer was removed");
+    return result == BB_ROW ? BUSBAR_OK : bb_store_fail(store, BUSBAR_EREMOVED, busbar_error_text(BUSBAR_EREMOVED));
 }
 
 int bb_lease_fence(bb_lease *lease, bb_store *store, int64_t consumer)

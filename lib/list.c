@@ -25,9 +25,6 @@ typedef struct listing {
     bb_cursor cursors[BUSBAR_LANE_COUNT];
 } listing;
 
-/* Positive outcomes that never leave this file. */
-#define SKIPPED 1
-
 static void fini(listing *l)
 {
     bb_reader_fini(&l->reader);
@@ -40,18 +37,17 @@ static bool too_early(const listing *l, const busbar_record *record)
            record->time_ms < l->query->since_ms;
 }
 
-/* Takes the event from the statement, and ends the statement. SKIPPED if the query does not want it. */
+/* Takes the event from the statement, and ends the statement. *out_wanted: the query wants it, and it can be read. */
 static int take(listing *l, sqlite3_stmt *stmt, int first, busbar_lane lane, const char *pattern,
-                busbar_record *out_copy)
+                busbar_record *out_copy, bool *out_wanted)
 {
     busbar_record record;
     int result = bb_reader_record(&l->reader, stmt, first, lane, &record);
-    if (result == BUSBAR_OK && (!bb_pattern_match(pattern, record.type) || too_early(l, &record)))
-        result = SKIPPED;
-    if (result == BUSBAR_OK && bb_record_copy(&record, &l->copy, out_copy) < 0)
+    *out_wanted = result == BUSBAR_OK && bb_pattern_match(pattern, record.type) && !too_early(l, &record);
+    if (*out_wanted && bb_record_copy(&record, &l->copy, out_copy) < 0)
         result = bb_store_fail(&l->bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
     bb_store_end(&l->bus->store, stmt);
-    return result == BUSBAR_ENOTFOUND ? SKIPPED : result;
+    return result == BUSBAR_ENOTFOUND ? BUSBAR_OK : result;
 }
 
 static bool at_limit(const listing *l)
@@ -102,18 +98,14 @@ static int list_rows(listing *l, busbar_lane lane, int64_t after, int64_t until,
             bb_store_end(&l->bus->store, stmt);
             return BUSBAR_OK;
         }
-        const char *type = NULL;
-        bool wanted = state != BUSBAR_STATE_PENDING || (bb_reader_type(&l->reader, stmt, 0, &type) == BUSBAR_OK &&
-                                                        bb_pattern_match(l->view.pattern, type));
-        if (!wanted) {
-            bb_store_end(&l->bus->store, stmt);
-            continue;
-        }
         busbar_record record;
-        result = take(l, stmt, 0, lane, l->query->pattern, &record);
-        if (result == BUSBAR_OK)
+        bool wanted = false;
+        result = take(l, stmt, 0, lane, l->query->pattern, &record, &wanted);
+        if (wanted && state == BUSBAR_STATE_PENDING)
+            wanted = bb_pattern_match(l->view.pattern, record.type);
+        if (result == BUSBAR_OK && wanted)
             result = emit_row(l, lane, &record, state);
-        if (result != BUSBAR_OK && result != SKIPPED)
+        if (result != BUSBAR_OK)
             return result;
     }
     return BUSBAR_OK;
@@ -135,9 +127,10 @@ static int emit_exception(listing *l, sqlite3_stmt *stmt, busbar_lane lane)
         .reason = stored ? reason : NULL,
     };
     busbar_record record;
-    bool wanted = l->query->state == BUSBAR_STATE_ANY || l->query->state == standing.state;
-    int result = take(l, stmt, BB_EXCEPTION_LOG, lane, l->query->pattern, &record);
-    return result == BUSBAR_OK && wanted ? emit(l, &record, &standing) : result;
+    bool asked = l->query->state == BUSBAR_STATE_ANY || l->query->state == standing.state;
+    bool wanted = false;
+    int result = take(l, stmt, BB_EXCEPTION_LOG, lane, l->query->pattern, &record, &wanted);
+    return result == BUSBAR_OK && wanted && asked ? emit(l, &record, &standing) : result;
 }
 
 static int list_exceptions(listing *l, busbar_lane lane, int64_t after)
@@ -149,7 +142,7 @@ static int list_exceptions(listing *l, busbar_lane lane, int64_t after)
             return result;
         after = bb_column_integer(&l->bus->store, stmt, BB_EXCEPTION_LOG + BB_LOG_SEQ);
         result = emit_exception(l, stmt, lane);
-        if (result != BUSBAR_OK && result != SKIPPED)
+        if (result != BUSBAR_OK)
             return result;
     }
     return BUSBAR_OK;
@@ -285,15 +278,13 @@ static int show_at(busbar_lane lane, int64_t seq, void *ctx)
     busbar_record record;
     if ((unsigned)lane >= BUSBAR_LANE_COUNT)
         return BUSBAR_OK;
+    bool readable = false;
     int result = read_at(&s->l.bus->store, lane, seq, &stmt, &first);
-    if (result == BB_ROW)
-        result = take(&s->l, stmt, first, lane, NULL, &record);
-    else
+    if (result != BB_ROW)
         return result;
-    if (result == SKIPPED || (result == BUSBAR_OK && strcmp(record.id, s->id) != 0))
-        return BUSBAR_OK; /* the position holds another event by now */
-    if (result < 0)
-        return result;
+    result = take(&s->l, stmt, first, lane, NULL, &record, &readable);
+    if (result < 0 || !readable || strcmp(record.id, s->id) != 0)
+        return result; /* the position holds another event by now, or none that can be read */
     s->found = true;
     result = s->l.fn(&record, NULL, s->l.ctx);
     return result == BUSBAR_OK ? stand_all(s, &record) : result;

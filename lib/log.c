@@ -63,10 +63,9 @@ int bb_log_append(bb_store *store, busbar_lane lane, const bb_log_row *row, int6
     bind_row(store, stmt, row);
     sqlite3_int64 application_rowid = store->sql->last_insert_rowid(store->db);
     result = bb_store_run(store, stmt);
-    if (result == BUSBAR_OK) {
+    if (result == BUSBAR_OK)
         *out_seq = store->sql->last_insert_rowid(store->db);
-        store->sql->set_last_insert_rowid(store->db, application_rowid);
-    }
+    store->sql->set_last_insert_rowid(store->db, application_rowid);
     return result;
 }
 

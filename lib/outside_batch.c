@@ -13,8 +13,8 @@ typedef struct batch {
     bb_subscription *subscription;
     busbar *bus;
     bb_cursor cursors[BUSBAR_LANE_COUNT];
-    bb_advance advance[BUSBAR_LANE_COUNT]; /* not recorded yet */
-    bool touched[BUSBAR_LANE_COUNT];
+    bb_advance *advance; /* the subscription's, not recorded yet */
+    uint64_t deadline_us;
     bool handled;
 } batch;
 
@@ -28,14 +28,15 @@ typedef struct attempt {
 /* Positive, and never leaves this file: nothing is there to hand over. */
 #define NOTHING 1
 
+/* Goes on from what is recorded, or from what waits to be. */
 static int load(batch *b)
 {
     int result = bb_consumer_cursors(&b->bus->store, b->subscription->worker.consumer, b->cursors);
-    memset(b->advance, 0, sizeof b->advance);
-    memset(b->touched, 0, sizeof b->touched);
-    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++)
-        b->advance[lane].cursor = b->cursors[lane].cursor;
-    return result;
+    if (result < 0 || b->subscription->has_unrecorded)
+        return result;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        b->advance[lane] = (bb_advance){.cursor = b->cursors[lane].cursor};
+    return BUSBAR_OK;
 }
 
 static int copy_event(batch *b, sqlite3_stmt *stmt, int first, attempt *a)
@@ -48,6 +49,8 @@ static int copy_event(batch *b, sqlite3_stmt *stmt, int first, attempt *a)
     return result;
 }
 
+static int bury(batch *b, const attempt *a);
+
 static int next_exception(batch *b, attempt *a)
 {
     bb_store *store = &b->bus->store;
@@ -59,17 +62,20 @@ static int next_exception(batch *b, attempt *a)
     a->n = bb_column_integer(store, stmt, BB_EXCEPTION_N);
     a->lane = (busbar_lane)bb_column_integer(store, stmt, BB_EXCEPTION_LANE);
     a->number = (uint32_t)bb_column_integer(store, stmt, BB_EXCEPTION_ATTEMPTS) + 1;
+    a->record.seq = bb_column_integer(store, stmt, BB_EXCEPTION_LOG + BB_LOG_SEQ);
     result = copy_event(b, stmt, BB_EXCEPTION_LOG, a);
     bb_store_end(store, stmt);
+    if (result == BUSBAR_ENOTFOUND)
+        result = bury(b, a) < 0 ? b->bus->store.error.code : NOTHING;
     return result;
 }
-
-static int bury_unreadable(batch *b, busbar_lane lane, int64_t seq);
 
 /* The next wanted event of a lane up to the watermark; passes unwanted ones. */
 static int next_of_lane(batch *b, busbar_lane lane, attempt *a)
 {
     bb_store *store = &b->bus->store;
+    if (bb_subscription_blocked(b->subscription, lane, bb_handle_now_us(b->bus)))
+        return NOTHING;
     bb_advance *advance = &b->advance[lane];
     while (advance->cursor < b->bus->watermark[lane]) {
         sqlite3_stmt *stmt;
@@ -86,7 +92,8 @@ static int next_of_lane(batch *b, busbar_lane lane, attempt *a)
         }
         bb_store_end(store, stmt);
         if (result == BUSBAR_ENOTFOUND) {
-            result = bury_unreadable(b, lane, seq);
+            attempt unreadable = {.lane = lane, .number = 1, .record = {.seq = seq}};
+            result = bury(b, &unreadable);
             if (result == BUSBAR_OK)
                 continue;
         }
@@ -94,7 +101,9 @@ static int next_of_lane(batch *b, busbar_lane lane, attempt *a)
             return result;
         advance->cursor = seq;
         advance->filtered++;
-        b->touched[lane] = true;
+        b->subscription->has_unrecorded = true;
+        if (bb_handle_now_us(b->bus) >= b->deadline_us)
+            break;
     }
     return NOTHING;
 }
@@ -107,13 +116,42 @@ static int next_event(batch *b, attempt *a)
     return result;
 }
 
-static bool above_watermark(const batch *b)
+static bool log_above_watermark(const batch *b)
 {
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
         if (b->advance[lane].cursor < b->bus->heads[lane] && b->bus->watermark[lane] < b->bus->heads[lane])
             return true;
     }
     return false;
+}
+
+/* A retry that was left by the transactional delivery of a former run may never have been synced. */
+static int retry_above_watermark(batch *b, bool *out_above)
+{
+    bb_store *store = &b->bus->store;
+    sqlite3_stmt *stmt;
+    int64_t after = 0;
+    int64_t now_ms = (int64_t)(bb_handle_now_us(b->bus) / 1000);
+    int result;
+    *out_above = false;
+    while (!*out_above && (result = bb_exception_read_due(store, b->subscription->worker.consumer, b->bus->boot.id,
+                                                          now_ms, after, &stmt)) == BB_ROW) {
+        int64_t lane = bb_column_integer(store, stmt, BB_EXCEPTION_LANE);
+        after = bb_column_integer(store, stmt, BB_EXCEPTION_N);
+        *out_above = lane >= 0 && lane < BUSBAR_LANE_COUNT &&
+                     bb_column_integer(store, stmt, BB_EXCEPTION_LOG + BB_LOG_SEQ) > b->bus->watermark[lane];
+        bb_store_end(store, stmt);
+    }
+    return result < 0 ? result : BUSBAR_OK;
+}
+
+/* Everything that this batch may hand over is below the watermark. *out_wait_us > 0: not now. */
+static int raise_watermark(batch *b, uint64_t *out_wait_us)
+{
+    bool above = log_above_watermark(b);
+    int result = above ? BUSBAR_OK : retry_above_watermark(b, &above);
+    *out_wait_us = 0;
+    return result == BUSBAR_OK && above ? bb_worker_raise_watermark(b->bus, out_wait_us) : result;
 }
 
 /* ---- Recording ---- */
@@ -147,7 +185,7 @@ static int write_progress(batch *b, const char *error)
     int result = BUSBAR_OK;
     measure(b);
     for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++) {
-        if (b->touched[lane])
+        if (b->advance[lane].cursor > b->cursors[lane].cursor || b->advance[lane].delivered + b->advance[lane].dead > 0)
             result = bb_consumer_advance(store, worker->consumer, (busbar_lane)lane, &b->advance[lane],
                                          worker->meter.rate_mhz);
     }
@@ -163,12 +201,15 @@ static int end(batch *b, uint64_t started_us, int result)
     else
         result = bb_store_commit(&b->bus->store);
     bb_worker_wrote(b->bus, started_us);
-    return result < 0 ? result : load(b);
+    if (result < 0)
+        return result;
+    b->subscription->has_unrecorded = false;
+    return load(b);
 }
 
 static int record_batch(batch *b)
 {
-    if (!b->touched[BUSBAR_NORMAL] && !b->touched[BUSBAR_URGENT] && !b->touched[BUSBAR_BULK])
+    if (!b->subscription->has_unrecorded)
         return BUSBAR_OK;
     uint64_t started_us = bb_handle_now_us(b->bus);
     int result = bb_worker_begin(&b->subscription->worker, b->bus);
@@ -177,7 +218,7 @@ static int record_batch(batch *b)
 
 static void pass(batch *b, const attempt *a)
 {
-    b->touched[a->lane] = true;
+    b->subscription->has_unrecorded = true;
     if (a->n == 0)
         b->advance[a->lane].cursor = a->record.seq;
 }
@@ -187,6 +228,7 @@ static int record_single(batch *b, const attempt *a, busbar_verdict verdict, con
 {
     bb_store *store = &b->bus->store;
     uint64_t started_us = bb_handle_now_us(b->bus);
+    bb_advance before = b->advance[a->lane];
     int result = bb_worker_begin(&b->subscription->worker, b->bus);
     if (result < 0)
         return result;
@@ -197,26 +239,27 @@ static int record_single(batch *b, const attempt *a, busbar_verdict verdict, con
     else
         result = record_failure(b, a, verdict == BUSBAR_DEAD, text);
     if (result == BUSBAR_OK)
-        result =
-            write_progress(b, verdict == BUSBAR_DONE ? NULL : (*text ? text : "the handler failed without a reason"));
-    return end(b, started_us, result);
+        result = write_progress(b, verdict == BUSBAR_DONE ? NULL
+                                   : *text                ? text
+                                                          : "the handler failed without a reason");
+    result = end(b, started_us, result);
+    if (result < 0)
+        b->advance[a->lane] = before; /* it will be handled again */
+    return result;
 }
 
 /* An event that cannot be read (written by hand, damaged) must not stop those behind it. */
-static int bury_unreadable(batch *b, busbar_lane lane, int64_t seq)
+static int bury(batch *b, const attempt *a)
 {
-    attempt a = {.lane = lane, .number = 1, .record = {.seq = seq}};
     char text[BUSBAR_DETAIL_SIZE];
     memcpy(text, b->bus->store.error.text, sizeof text);
-    return record_single(b, &a, BUSBAR_DEAD, text);
+    return record_single(b, a, BUSBAR_DEAD, text);
 }
 
 /* No room for one more open exception: the event is not passed, and comes again. */
-static int block(batch *b)
+static int block(batch *b, busbar_lane lane)
 {
-    static const char text[] =
-        "1,000 events wait for retry, the most there may be: the lane waits until some are settled";
-    b->subscription->blocked_until_us = bb_handle_now_us(b->bus) + 1000000u;
+    const char *text = bb_subscription_block(b->subscription, b->bus, lane);
     uint64_t started_us = bb_handle_now_us(b->bus);
     int result = bb_worker_begin(&b->subscription->worker, b->bus);
     return result < 0 ? result : end(b, started_us, write_progress(b, text));
@@ -235,7 +278,7 @@ static int settle(batch *b, const attempt *a, busbar_verdict verdict, const char
         if (result < 0)
             return result;
     }
-    return open >= BB_EXCEPTION_MAX ? block(b) : record_single(b, a, verdict, text);
+    return open >= BB_EXCEPTION_MAX ? block(b, a->lane) : record_single(b, a, verdict, text);
 }
 
 static int handle(batch *b, const attempt *a)
@@ -253,26 +296,39 @@ static int handle(batch *b, const attempt *a)
     return settle(b, a, verdict, reason.text);
 }
 
+int bb_outside_record(bb_subscription *subscription, busbar *bus)
+{
+    batch b = {.subscription = subscription, .bus = bus, .advance = subscription->unrecorded};
+    int result = load(&b);
+    return result < 0 ? result : record_batch(&b);
+}
+
+static int run_events(batch *b)
+{
+    attempt a = {.n = 0};
+    int result;
+    do {
+        a.n = 0;
+        result = next_event(b, &a);
+        if (result == BUSBAR_OK)
+            result = handle(b, &a);
+    } while (result == BUSBAR_OK && bb_handle_now_us(b->bus) < b->deadline_us);
+    return result < 0 ? result : BUSBAR_OK;
+}
+
 int bb_outside_batch(bb_subscription *subscription, busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us)
 {
-    batch b = {.subscription = subscription, .bus = bus};
+    batch b = {
+        .subscription = subscription, .bus = bus, .advance = subscription->unrecorded, .deadline_us = deadline_us};
     bb_reader_refresh(&bus->reader);
     int result = load(&b);
-    *out_wait_us = 0;
-    if (result == BUSBAR_OK && above_watermark(&b)) {
-        result = bb_worker_raise_watermark(bus, out_wait_us);
-        if (result < 0 || *out_wait_us > 0)
-            return result;
-    }
-    attempt a = {.n = 0};
-    do {
-        if (result == BUSBAR_OK)
-            result = next_event(&b, &a);
-        if (result == BUSBAR_OK)
-            result = handle(&b, &a);
-    } while (result == BUSBAR_OK && bb_handle_now_us(bus) < deadline_us &&
-             subscription->blocked_until_us <= bb_handle_now_us(bus));
-    if (result < 0)
+    if (result == BUSBAR_OK)
+        result = record_batch(&b); /* what a former batch could not record: nothing more is handled before */
+    if (result == BUSBAR_OK)
+        result = raise_watermark(&b, out_wait_us);
+    if (result < 0 || *out_wait_us > 0)
         return result;
-    return record_batch(&b);
+    result = run_events(&b);
+    int recorded = record_batch(&b);
+    return result < 0 ? result : recorded;
 }

@@ -148,6 +148,20 @@ static int append(busbar *bus, publication *p, busbar_id *out_id)
 }
 
 /*
+ * Whether a row that was just looked up is certainly committed: it was there in a committed state, or it was there before
+ * the last commit. *version keeps under which state of the data it was first seen.
+ */
+static bool settled(busbar *bus, bool created, bool committed_view, uint32_t *version)
+{
+    uint32_t now = bb_store_data_version(&bus->store);
+    if (!created && (committed_view || (*version != 0 && now != 0 && now != *version)))
+        return true;
+    if (created || *version == 0)
+        *version = now;
+    return false;
+}
+
+/*
  * Everything that a publish needs beside the event is there. With `committed_view` the look-ups see only committed rows:
  * what was there before is confirmed. The publisher never reads before it writes in the caller's transaction, so that it
  * cannot make a snapshot stale that the caller's own write would not have.
@@ -155,21 +169,22 @@ static int append(busbar *bus, publication *p, busbar_id *out_id)
 static int ensure_identity(busbar *bus, bb_kind *kind, bool committed_view)
 {
     int result = bb_handle_ensure_schema(bus);
-    int64_t session_before = bus->session.id;
+    bool session_created = false;
     if (result == BUSBAR_OK)
-        result = bb_session_ensure(&bus->session, &bus->store, &bus->boot, bus->port);
+        result = bb_session_ensure(&bus->session, &bus->store, &bus->boot, bus->port, &session_created);
     if (result == BUSBAR_OK && !bus->session.confirmed)
         result = bb_clock_note(&bus->store, bus->port, bus->session.boot);
     if (result < 0)
         return result;
-    if (committed_view && bus->session.id == session_before)
-        bus->session.confirmed = true;
+    if (!bus->session.confirmed)
+        bus->session.confirmed = settled(bus, session_created, committed_view, &bus->session.version);
+    bus->schema_confirmed = bus->schema_confirmed || bus->session.confirmed; /* its table is committed, too */
     if (!kind || kind->confirmed)
         return BUSBAR_OK;
     bool created = false;
     result = bb_kind_ensure(&bus->store, kind, &created);
-    if (result == BUSBAR_OK && committed_view && !created)
-        kind->confirmed = true;
+    if (result == BUSBAR_OK)
+        kind->confirmed = settled(bus, created, committed_view, &kind->version);
     return result;
 }
 
@@ -182,8 +197,7 @@ static int find_duplicate(busbar *bus, const publication *p, busbar_id *out_id)
         return result;
     bb_text text = bb_text_on(first.text, sizeof first.text);
     bb_text_add(&text, p->event->id);
-    if (out_id)
-        *out_id = first;
+    *out_id = first;
     return BUSBAR_DUPLICATE;
 }
 
@@ -194,12 +208,9 @@ static int write_all(busbar *bus, publication *p, bool committed_view, busbar_id
         result = find_duplicate(bus, p, out_id);
     if (result != BUSBAR_OK)
         return result;
-    busbar_id id = {.seq = 0};
-    result = append(bus, p, &id);
+    result = append(bus, p, out_id);
     if (result == BUSBAR_OK && p->event->id)
-        result = bb_given_add(&bus->store, p->event->id, p->kind->source, id.lane, id.seq);
-    if (result == BUSBAR_OK && out_id)
-        *out_id = id;
+        result = bb_given_add(&bus->store, p->event->id, p->kind->source, out_id->lane, out_id->seq);
     return result;
 }
 
@@ -207,7 +218,6 @@ static int write_all(busbar *bus, publication *p, bool committed_view, busbar_id
 static void confirm_all(busbar *bus, bb_kind *kind)
 {
     bus->schema_confirmed = true;
-    bus->boot.confirmed = bus->boot.id != 0;
     bus->session.confirmed = bus->session.id != 0;
     if (kind)
         kind->confirmed = kind->id != 0;
@@ -238,19 +248,13 @@ static int publish_in_scope(busbar *bus, publication *p, busbar_id *out_id)
     int result = enter(bus, &scope, &committed_view);
     if (result < 0)
         return result;
-    result = bb_store_leave(store, scope, write_all(bus, p, committed_view, out_id));
+    busbar_id id = {.seq = 0};
+    result = bb_store_leave(store, scope, write_all(bus, p, committed_view, &id));
     store->sql->set_last_insert_rowid(store->db, application_rowid);
     if (result >= 0 && scope == BB_SCOPE_TRANSACTION)
         confirm_all(bus, p->kind);
-    return result;
-}
-
-static int publish_known(busbar *bus, publication *p, busbar_id *out_id)
-{
-    bool in_transaction = bb_store_in_transaction(&bus->store);
-    int result = append(bus, p, out_id);
-    if (result < 0 && in_transaction && !bb_store_in_transaction(&bus->store))
-        return bb_store_fail(&bus->store, BUSBAR_EROLLEDBACK, busbar_error_text(BUSBAR_EROLLEDBACK));
+    if (result >= 0 && out_id)
+        *out_id = id;
     return result;
 }
 
@@ -310,9 +314,13 @@ int busbar_publish(busbar *bus, const busbar_event *event, busbar_id *out_id)
     int result = prepare(bus, event, &p);
     if (result < 0)
         return result;
+    bb_store_mend(&bus->store);
+    bool in_transaction = bb_store_in_transaction(&bus->store);
     if (session_ready(bus) && p.kind->confirmed && !event->id)
-        return publish_known(bus, &p, out_id);
-    return publish_in_scope(bus, &p, out_id);
+        result = append(bus, &p, out_id);
+    else
+        result = publish_in_scope(bus, &p, out_id);
+    return in_transaction ? bb_store_check_rollback(&bus->store, result) : result;
 }
 
 /* ---- Registering ---- */

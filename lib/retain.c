@@ -26,13 +26,17 @@ static int measure_lane(bb_store *store, busbar_lane lane, int64_t head, uint32_
     return BUSBAR_OK;
 }
 
-static int prune_lane(bb_store *store, busbar_lane lane, int64_t until)
+/* Measures again under the write lock: a consumer may have been registered meanwhile. */
+static int prune_lane(bb_store *store, busbar_lane lane, int64_t head, uint32_t keep)
 {
+    int64_t until = 0;
     int64_t count = 0;
     int result = bb_store_begin(store);
     if (result < 0)
         return result;
-    result = bb_log_prune(store, lane, until, STEP_ROWS, &count);
+    result = measure_lane(store, lane, head, keep, &until, &count);
+    if (result == BUSBAR_OK && count > 0)
+        result = bb_log_prune(store, lane, until, STEP_ROWS, &count);
     if (result < 0) {
         bb_store_rollback(store);
         return result;
@@ -54,8 +58,9 @@ static int prune_ids(bb_store *store, uint32_t keep, bool *out_more)
         bb_store_rollback(store);
         return result;
     }
-    *out_more = true;
-    return bb_store_commit(store);
+    result = bb_store_commit(store);
+    *out_more = result == BUSBAR_OK;
+    return result;
 }
 
 int bb_retain_step(bb_store *store, uint32_t keep_events, uint32_t keep_ids, bool *out_more)
@@ -70,8 +75,9 @@ int bb_retain_step(bb_store *store, uint32_t keep_events, uint32_t keep_ids, boo
         result = measure_lane(store, lane, heads[lane], keep_events, &until, &count);
         if (result < 0 || count < STEP_ROWS)
             continue;
-        *out_more = true;
-        return prune_lane(store, lane, until);
+        result = prune_lane(store, lane, heads[lane], keep_events);
+        *out_more = result == BUSBAR_OK;
+        return result;
     }
     return result < 0 ? result : prune_ids(store, keep_ids, out_more);
 }

@@ -86,8 +86,10 @@ static void on_acked(bb_route *route, busbar *bus, uint64_t token)
         bb_window_set(window, entry, BB_ENTRY_ACKED);
     else if (resend)
         resend->state = BB_ENTRY_ACKED;
-    if (entry || resend)
-        note_settled(route, bus);
+    if (!entry && !resend)
+        return;
+    bb_route_say(route, "");
+    note_settled(route, bus);
 }
 
 static void on_refused(bb_route *route, busbar *bus, const busbar_transport_event *event)
@@ -189,8 +191,11 @@ static int behind(bb_route *route, busbar *bus, bool *out_behind)
     *out_behind = true;
     if (route->worker.lease.held)
         return BUSBAR_OK;
+    int64_t due_ms = INT64_MAX;
     int result = bb_consumer_cursors(&bus->store, route->worker.consumer, cursors);
-    *out_behind = false;
+    if (result == BUSBAR_OK)
+        result = bb_exception_next_due(&bus->store, route->worker.consumer, bus->boot.id, &due_ms);
+    *out_behind = bb_worker_wait_for(bus, due_ms) == 0;
     for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++)
         *out_behind = *out_behind || cursors[lane].cursor < bus->heads[lane];
     return result;
@@ -211,6 +216,22 @@ static int hold(bb_route *route, busbar *bus, uint64_t *out_wait_us)
 
 /* ---- A turn ---- */
 
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int watch(bb_worker *worker, busbar *bus)
+{
+    bb_route *route = route_of(worker);
+    const busbar_transport *transport = &route->transport;
+    int fd = route->started && transport->api->fd ? transport->api->fd(transport->ctx) : -1;
+    if (fd < 0)
+        return 0;
+    route->watched = bus->port->wake->watch(bus->wake, fd) == 0;
+    return route->watched ? 0 : -1;
+}
+
 /* A worker without the lease keeps off the network: two with one client id would throw each other out. */
 static void start_transport(bb_route *route, busbar *bus)
 {
@@ -224,9 +245,8 @@ static void start_transport(bb_route *route, busbar *bus)
         return;
     }
     route->started = true;
-    int fd = route->worker.api->fd(&route->worker);
-    if (bus->wake && fd >= 0)
-        (void)bus->port->wake->watch(bus->wake, fd);
+    if (bus->wake)
+        (void)watch(&route->worker, bus); /* refused: the descriptor is then looked at from time to time */
 }
 
 static bool error_due(const bb_route *route, uint64_t now_us)
@@ -238,13 +258,26 @@ static bool error_due(const bb_route *route, uint64_t now_us)
     return !route->error[0] || now_us >= route->error_due_us;
 }
 
+/* Only refusals that found no room are left to record, and not before a while. */
+static bool all_blocked(const bb_route *route, uint64_t now_us, uint64_t *out_wait_us)
+{
+    bool blocked = false;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
+        if (bb_window_settled(&route->windows[lane]) == 0)
+            continue;
+        if (now_us >= route->blocked_until_us[lane])
+            return false;
+        blocked = true;
+        *out_wait_us = sooner(*out_wait_us, route->blocked_until_us[lane] - now_us);
+    }
+    return blocked && !bb_route_resend_settled(route);
+}
+
 static bool record_due(const bb_route *route, const busbar *bus, uint64_t *out_wait_us)
 {
     uint64_t now_us = bb_handle_now_us(bus);
-    if (now_us < route->blocked_until_us) {
-        *out_wait_us = route->blocked_until_us - now_us;
-        return false;
-    }
+    if (all_blocked(route, now_us, out_wait_us))
+        return error_due(route, now_us);
     size_t settled = bb_route_settled(route);
     if (settled >= route->config.ack_group || error_due(route, now_us))
         return true;
@@ -276,14 +309,9 @@ static int record_if_due(bb_route *route, busbar *bus, uint64_t *out_wait_us)
     return result;
 }
 
-static uint64_t sooner(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
-}
-
 static uint64_t blind_wait_us(const bb_route *route)
 {
-    if (route->transport.api->fd)
+    if (route->watched)
         return BUSBAR_FOREVER;
     if (route->lively)
         return 0;
@@ -307,7 +335,7 @@ static int run(bb_worker *worker, busbar *bus, uint64_t deadline_us, uint64_t *o
         result = bb_route_send(route, bus, deadline_us, &send_us);
     if (result == BUSBAR_ELEASE) {
         unload(route);
-        *out_wait_us = sooner(lease_us, blind_wait_us(route));
+        *out_wait_us = lease_us == BUSBAR_FOREVER ? 0 : sooner(lease_us, blind_wait_us(route)); /* 0: lost just now */
         return BUSBAR_OK;
     }
     if (result < 0)
@@ -341,13 +369,7 @@ static void free_route(bb_worker *worker)
     free(route);
 }
 
-static int fd(const bb_worker *worker)
-{
-    const bb_route *route = (const bb_route *)worker;
-    return route->started && route->transport.api->fd ? route->transport.api->fd(route->transport.ctx) : -1;
-}
-
-static const bb_worker_api API = {run, stop, free_route, fd};
+static const bb_worker_api API = {run, stop, free_route, watch};
 
 /* ---- Registering ---- */
 
@@ -443,9 +465,9 @@ static int add_route(busbar *bus, const busbar_route *config, busbar_transport t
 
 int busbar_route_add(busbar *bus, const busbar_route *route, busbar_transport transport)
 {
-    if (!bus || !route)
-        return bus ? bb_store_fail(&bus->store, BUSBAR_EINVAL, "route is NULL") : BUSBAR_EINVAL;
-    int result = bb_handle_idle(bus);
+    int result = bus ? bb_handle_idle(bus) : BUSBAR_EINVAL;
+    if (result == BUSBAR_OK && !route)
+        result = bb_store_fail(&bus->store, BUSBAR_EINVAL, "route is NULL");
     if (result == BUSBAR_OK)
         result = check_route(bus, route, transport);
     if (result == BUSBAR_OK)

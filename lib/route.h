@@ -32,14 +32,15 @@ typedef struct bb_route {
     char *topic;
     busbar_transport transport;
     bool started;
+    bool watched; /* the bus's wake object watches the transport's descriptor: no need to look again and again */
     bool up;
     bool loaded;      /* positions are those of the lease that is held */
     bool refused_now; /* the transport had no room: wait for its next event */
     bool lively;      /* something was sent or reported in this turn */
     uint32_t peer_window;
-    uint64_t start_due_us; /* when to try to start the transport again */
-    uint64_t blocked_until_us;
-    uint64_t settled_since_us; /* the oldest unrecorded result; 0: none */
+    uint64_t start_due_us;                        /* when to try to start the transport again */
+    uint64_t blocked_until_us[BUSBAR_LANE_COUNT]; /* too many open exceptions: the lane's refusals wait until then */
+    uint64_t settled_since_us;                    /* the oldest unrecorded result; 0: none */
     uint64_t next_token;
     int64_t retry_due_ms;                /* when the next exception is due; INT64_MAX: none */
     int64_t position[BUSBAR_LANE_COUNT]; /* read up to here */
@@ -63,6 +64,10 @@ size_t bb_route_settled(const bb_route *route);
  * next worker send again beside the window.
  */
 size_t bb_route_unrecorded(const bb_route *route);
+/* An exception that was tried again has its outcome. */
+bool bb_route_resend_settled(const bb_route *route);
+/* The lane stands still, until a recording finds room again: as many events wait for retry as may. */
+bool bb_route_blocked(const bb_route *route, busbar_lane lane);
 /* One of the settled entries is the outcome of a message, not only a run of events that were passed over. */
 bool bb_route_has_outcome(const bb_route *route);
 /* Records all of them in one transaction. BUSBAR_ELEASE if the lease was lost. */

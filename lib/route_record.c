@@ -5,13 +5,15 @@
 #include "route.h"
 #include "text.h"
 
+#define BLOCKED_PAUSE_US 1000000u
+
 /* What one recording writes. */
 typedef struct recording {
     bb_route *route;
     busbar *bus;
     int64_t open_exceptions;
     int64_t delivered;
-    bool blocked; /* no room for one more open exception */
+    bool blocked[BUSBAR_LANE_COUNT]; /* no room for one more open exception */
     size_t popped[BUSBAR_LANE_COUNT];
     bb_advance advance[BUSBAR_LANE_COUNT];
     bool touched[BUSBAR_LANE_COUNT];
@@ -35,11 +37,27 @@ size_t bb_route_settled(const bb_route *route)
 size_t bb_route_unrecorded(const bb_route *route)
 {
     size_t count = 0;
-    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
-        count += route->windows[lane].outcomes;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
+        if (!bb_route_blocked(route, (busbar_lane)lane)) /* a lane that stands still must not stop the others */
+            count += route->windows[lane].outcomes;
+    }
     for (int i = 0; i < BB_ROUTE_RETRIES; i++)
         count += resend_settled(&route->resends[i]);
     return count;
+}
+
+bool bb_route_resend_settled(const bb_route *route)
+{
+    for (int i = 0; i < BB_ROUTE_RETRIES; i++) {
+        if (resend_settled(&route->resends[i]))
+            return true;
+    }
+    return false;
+}
+
+bool bb_route_blocked(const bb_route *route, busbar_lane lane)
+{
+    return route->blocked_until_us[lane] != 0;
 }
 
 static bool window_has_outcome(const bb_window *window)
@@ -58,11 +76,7 @@ bool bb_route_has_outcome(const bb_route *route)
         if (window_has_outcome(&route->windows[lane]))
             return true;
     }
-    for (int i = 0; i < BB_ROUTE_RETRIES; i++) {
-        if (resend_settled(&route->resends[i]))
-            return true;
-    }
-    return false;
+    return bb_route_resend_settled(route);
 }
 
 static int record_refused(recording *r, busbar_lane lane, const bb_entry *entry)
@@ -74,7 +88,7 @@ static int record_refused(recording *r, busbar_lane lane, const bb_entry *entry)
         return result;
     bool open = failure.state == BUSBAR_STATE_RETRY;
     if (open && r->open_exceptions >= BB_EXCEPTION_MAX) {
-        r->blocked = true;
+        r->blocked[lane] = true;
         return BUSBAR_OK;
     }
     r->open_exceptions += open;
@@ -105,7 +119,7 @@ static int record_entry(recording *r, busbar_lane lane, const bb_entry *entry)
     default:
         break;
     }
-    if (result == BUSBAR_OK && !r->blocked) {
+    if (result == BUSBAR_OK && !r->blocked[lane]) {
         advance->cursor = entry->last;
         r->touched[lane] = true;
     }
@@ -120,7 +134,7 @@ static int record_lane(recording *r, busbar_lane lane)
     size_t i = 0;
     while (result == BUSBAR_OK && i < settled) {
         result = record_entry(r, lane, bb_window_at(window, i));
-        if (r->blocked)
+        if (r->blocked[lane])
             break;
         i++;
     }
@@ -163,7 +177,7 @@ static int load(recording *r)
 static int write_results(recording *r)
 {
     int result = load(r);
-    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT && !r->blocked; lane++)
+    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++)
         result = record_lane(r, (busbar_lane)lane);
     for (int i = 0; result == BUSBAR_OK && i < BB_ROUTE_RETRIES; i++) {
         if (resend_settled(&r->route->resends[i]))
@@ -194,7 +208,7 @@ static int write_progress(recording *r)
             result = bb_consumer_advance(store, worker->consumer, (busbar_lane)lane, &r->advance[lane],
                                          worker->meter.rate_mhz);
     }
-    if (r->blocked)
+    if (r->blocked[BUSBAR_NORMAL] || r->blocked[BUSBAR_URGENT] || r->blocked[BUSBAR_BULK])
         bb_route_say(r->route,
                      "1,000 events wait for retry, the most there may be: the lane waits until some are settled");
     const char *error = r->route->error;
@@ -216,7 +230,8 @@ static void forget_recorded(recording *r)
             route->resends[i].n = 0;
     }
     route->settled_since_us = bb_route_settled(route) > 0 ? bb_handle_now_us(r->bus) : 0;
-    route->blocked_until_us = r->blocked ? bb_handle_now_us(r->bus) + 1000000u : 0;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        route->blocked_until_us[lane] = r->blocked[lane] ? bb_handle_now_us(r->bus) + BLOCKED_PAUSE_US : 0;
     memcpy(route->stored, route->error, sizeof route->stored);
     route->stored_known = true;
 }

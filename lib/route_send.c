@@ -19,7 +19,7 @@ typedef struct offer {
     busbar *bus;
     uint64_t deadline_us;
     uint64_t token;
-    bool sent;            /* one at least: a turn gets on however short its time is */
+    bool moved;           /* by one event at least: a turn gets on however short its time is */
     busbar_reason reason; /* why it can never be sent */
 } offer;
 
@@ -110,7 +110,6 @@ static int hand_over(offer *o, const busbar_record *record, int64_t ttl_ms)
         o->route->refused_now = true;
         return NO_ROOM;
     }
-    o->sent = true;
     o->route->next_token++;
     o->route->lively = true;
     if (sent == BUSBAR_SEND_DEAD)
@@ -136,19 +135,25 @@ static int offer_row(offer *o, sqlite3_stmt *stmt, int first, busbar_lane lane)
 
 /* ---- Room ---- */
 
-static bool room(const offer *o, uint64_t *out_wait_us)
+/* The link and the pace allow one more message now. */
+static bool link_room(const offer *o, uint64_t *out_wait_us)
 {
     const bb_route *route = o->route;
     size_t limit = route->config.window;
     if (route->peer_window > 0 && route->peer_window < limit)
         limit = route->peer_window;
-    if (route->refused_now || bb_route_in_flight(route) >= limit ||
-        bb_route_unrecorded(route) >= route->config.ack_group)
+    if (route->refused_now || bb_route_in_flight(route) >= limit)
         return false;
     uint64_t now_us = bb_handle_now_us(o->bus);
     uint64_t throttle_us = bb_throttle_wait_us(&route->throttle, now_us);
-    *out_wait_us = throttle_us > 0 ? throttle_us : (o->sent && now_us >= o->deadline_us ? 0 : BUSBAR_FOREVER);
+    *out_wait_us = throttle_us > 0 ? throttle_us : (o->moved && now_us >= o->deadline_us ? 0 : BUSBAR_FOREVER);
     return *out_wait_us == BUSBAR_FOREVER;
+}
+
+/* And so does the bound on what a kill would send again: outcomes that wait to be recorded must not gather. */
+static bool room(const offer *o, uint64_t *out_wait_us)
+{
+    return bb_route_unrecorded(o->route) < o->route->config.ack_group && link_room(o, out_wait_us);
 }
 
 static void note_settled(const offer *o)
@@ -191,7 +196,7 @@ static int resend_lane(offer *o, busbar_lane lane, uint64_t *out_wait_us)
         bb_entry *entry = bb_window_at(window, i);
         if (entry->state != BB_ENTRY_UNSENT)
             continue;
-        if (!room(o, out_wait_us))
+        if (!link_room(o, out_wait_us))
             return NO_ROOM;
         int result = resend_entry(o, lane, entry);
         if (result < 0 || result == NO_ROOM)
@@ -264,7 +269,7 @@ static int resend_due(offer *o, uint64_t *out_wait_us)
         if (being_resent(route, after))
             result = BUSBAR_OK;
         else
-            result = room(o, out_wait_us) ? resend_exception(o, stmt, resend) : NO_ROOM;
+            result = link_room(o, out_wait_us) ? resend_exception(o, stmt, resend) : NO_ROOM;
         bb_store_end(&o->bus->store, stmt);
         if (result != BUSBAR_OK)
             return result;
@@ -280,6 +285,7 @@ static int send_row(offer *o, sqlite3_stmt *stmt, busbar_lane lane)
     bb_window *window = &route->windows[lane];
     int64_t seq = bb_column_integer(&o->bus->store, stmt, BB_LOG_SEQ);
     const char *type = NULL;
+    o->moved = true;
     int result = bb_reader_type(&o->bus->reader, stmt, 0, &type);
     if (result < 0 && result != BUSBAR_ENOTFOUND)
         return result;
@@ -307,7 +313,7 @@ static int send_lane(offer *o, busbar_lane lane, uint64_t *out_wait_us)
 {
     bb_route *route = o->route;
     bb_store *store = &o->bus->store;
-    if (route->position[lane] >= o->bus->watermark[lane])
+    if (route->position[lane] >= o->bus->watermark[lane] || bb_route_blocked(route, lane))
         return BUSBAR_OK;
     sqlite3_stmt *stmt;
     int result = bb_log_scan(store, lane, route->position[lane], o->bus->watermark[lane], &stmt);
@@ -333,6 +339,8 @@ static bool barrier_due(const bb_route *route, const busbar *bus)
 {
     bool more = false;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
+        if (bb_route_blocked(route, (busbar_lane)lane))
+            continue;
         if (route->position[lane] < bus->watermark[lane])
             return false;
         more = more || bus->watermark[lane] < bus->heads[lane];

@@ -142,14 +142,16 @@ static int has_session(bb_session *session, bb_store *store)
     return result;
 }
 
-int bb_session_ensure(bb_session *session, bb_store *store, bb_boot *boot, const busbar_port *port)
+int bb_session_ensure(bb_session *session, bb_store *store, bb_boot *boot, const busbar_port *port, bool *out_created)
 {
+    *out_created = false;
     if (session->confirmed)
         return BUSBAR_OK;
     int result = has_session(session, store);
     if (result != BUSBAR_OK)
         return result < 0 ? result : BUSBAR_OK;
     session->id = 0;
+    *out_created = true;
     return create_session(session, store, boot, port);
 }
 
@@ -180,7 +182,12 @@ int bb_session_load(bb_store *store, int64_t id, bb_session *out_session)
     if (result < 0)
         return result;
     if (result == BB_ROW) {
-        bb_session session = {id, true, bb_column_integer(store, stmt, 1), bb_column_integer(store, stmt, 2), ""};
+        bb_session session = {
+            .id = id,
+            .confirmed = true,
+            .boot = bb_column_integer(store, stmt, 1),
+            .mono_ms = bb_column_integer(store, stmt, 2),
+        };
         const char *token = bb_column_text(store, stmt, 0);
         bb_text text = bb_text_on(session.token, sizeof session.token);
         bb_text_add(&text, token ? token : "");

@@ -19,6 +19,7 @@ typedef struct bb_boot {
 typedef struct bb_session {
     int64_t id; /* 0: none yet */
     bool confirmed;
+    uint32_t version; /* of the data, when the row was written; 0: none */
     int64_t boot;
     int64_t mono_ms; /* events carry their offset from it */
     char token[BB_IDENTITY_TOKEN_SIZE];
@@ -30,8 +31,8 @@ int bb_boot_init(bb_boot *boot, bb_store *store, const busbar_port *port);
 /* Looks the boot's row up, and inserts it if it is not there. In a scope. */
 int bb_boot_ensure(bb_boot *boot, bb_store *store);
 
-/* The session's row is there, or is made anew with a new token. In a scope. */
-int bb_session_ensure(bb_session *session, bb_store *store, bb_boot *boot, const busbar_port *port);
+/* The session's row is there, or is made anew with a new token (*out_created). In a scope. */
+int bb_session_ensure(bb_session *session, bb_store *store, bb_boot *boot, const busbar_port *port, bool *out_created);
 
 /* Sets `confirmed` of both by looking; clears what is not there. Outside any transaction. */
 int bb_session_confirm(bb_session *session, bb_boot *boot, bb_store *store);

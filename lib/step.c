@@ -52,28 +52,42 @@ static int refresh(busbar *bus)
     return result;
 }
 
+/* What the failure of one worker means for the step. */
+static int judge(bb_worker *worker, int result, uint64_t *out_wait_us)
+{
+    switch (result) {
+    case BUSBAR_ELOCKED:
+    case BUSBAR_ESTALE:
+        *out_wait_us = LOCKED_PAUSE_US;
+        return BUSBAR_OK;
+    case BUSBAR_ELEASE:
+        *out_wait_us = 0; /* lost just now: the next turn finds out who has it */
+        return BUSBAR_OK;
+    case BUSBAR_EREMOVED:
+        worker->removed = true; /* told once; the others go on */
+        return result;
+    default:
+        return result;
+    }
+}
+
 static int run_worker(busbar *bus, bb_worker *worker, uint64_t deadline_us, uint64_t *out_wait_us)
 {
+    if (worker->removed)
+        return BUSBAR_OK;
     int result = bb_log_heads(&bus->store, bus->heads);
     if (result == BUSBAR_OK)
         result = worker->api->run(worker, bus, deadline_us, out_wait_us);
-    if (result == BUSBAR_ELOCKED || result == BUSBAR_ESTALE) {
-        *out_wait_us = LOCKED_PAUSE_US;
-        return BUSBAR_OK;
-    }
-    if (result == BUSBAR_ELEASE) {
-        *out_wait_us = 0; /* lost just now: the next turn finds out who has it */
-        return BUSBAR_OK;
-    }
-    return result;
+    return judge(worker, result, out_wait_us);
 }
 
-/* Every worker once, beginning with the one after the last that had work. */
+/* Every worker once, beginning with the one after the last that had work; those without work cost no time. */
 static int run_round(busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us)
 {
     bb_worker *worker = bus->next ? bus->next : bus->workers;
     bb_worker *first = worker;
     int failure = BUSBAR_OK;
+    bool over = false;
     *out_wait_us = BUSBAR_FOREVER;
     do {
         uint64_t wait_us = BUSBAR_FOREVER;
@@ -83,26 +97,33 @@ static int run_round(busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us)
         *out_wait_us = sooner(*out_wait_us, wait_us);
         worker = worker->next ? worker->next : bus->workers;
         bus->next = worker;
-    } while (worker != first && bb_handle_now_us(bus) < deadline_us);
-    if (worker != first)
-        *out_wait_us = 0; /* the others have their turn in the next step */
+        over = wait_us == 0 && bb_handle_now_us(bus) >= deadline_us;
+    } while (worker != first && !over);
     return failure;
 }
 
+/* Prunes when something was finished, not too often, and not while the write lock is the application's. */
 static int prune(busbar *bus, uint64_t *wait_us)
 {
     uint64_t now_us = bb_handle_now_us(bus);
-    if (now_us < bus->prune_due_us || bb_worker_courtesy_us(bus, now_us) > 0)
+    uint64_t pause_us = bb_worker_courtesy_us(bus, now_us);
+    if (bus->prune_due_us > now_us + pause_us)
+        pause_us = bus->prune_due_us - now_us;
+    if (!bus->prune_wanted)
         return BUSBAR_OK;
+    if (pause_us > 0) {
+        *wait_us = sooner(*wait_us, pause_us);
+        return BUSBAR_OK;
+    }
     bool more = false;
     int result = bb_retain_step(&bus->store, bus->options.keep_events, bus->options.keep_ids, &more);
-    if (more) {
+    bus->prune_wanted = more || result < 0;
+    bus->prune_due_us = more ? 0 : now_us + PRUNE_PAUSE_US;
+    if (more)
         bb_worker_wrote(bus, now_us);
-        *wait_us = sooner(*wait_us, bb_worker_courtesy_us(bus, bb_handle_now_us(bus)));
-    } else {
-        bus->prune_due_us = now_us + PRUNE_PAUSE_US;
-    }
-    return result == BUSBAR_ELOCKED ? BUSBAR_OK : result;
+    if (bus->prune_wanted)
+        *wait_us = sooner(*wait_us, more ? bb_worker_courtesy_us(bus, bb_handle_now_us(bus)) : PRUNE_PAUSE_US);
+    return result == BUSBAR_ELOCKED || result == BUSBAR_ESTALE ? BUSBAR_OK : result;
 }
 
 static int work(busbar *bus, uint32_t budget_us, uint64_t *out_wait_us)
@@ -110,7 +131,7 @@ static int work(busbar *bus, uint32_t budget_us, uint64_t *out_wait_us)
     uint64_t deadline_us = bb_handle_now_us(bus) + budget_us;
     uint64_t wait_us = BUSBAR_FOREVER;
     int result = refresh(bus);
-    if (result == BUSBAR_ELOCKED) {
+    if (result == BUSBAR_ELOCKED || result == BUSBAR_ESTALE) {
         *out_wait_us = LOCKED_PAUSE_US;
         return BUSBAR_OK;
     }
@@ -149,28 +170,32 @@ int busbar_step(busbar *bus, uint32_t budget_us, uint64_t *out_wait_us)
 static int watch_workers(busbar *bus)
 {
     for (bb_worker *worker = bus->workers; worker; worker = worker->next) {
-        int fd = worker->api->fd(worker);
-        if (fd >= 0 && bus->port->wake->watch(bus->wake, fd) != 0)
+        if (worker->api->watch(worker, bus) != 0)
             return -1;
     }
     return 0;
+}
+
+static int open_wake(busbar *bus)
+{
+    const char *path = bus->store.sql->db_filename(bus->store.db, "main");
+    bus->wake = path && *path ? bus->port->wake->open(bus->port->ctx, path) : NULL;
+    if (!bus->wake)
+        return bb_store_fail(&bus->store, BUSBAR_EIO, "the platform refused to watch the database file");
+    if (watch_workers(bus) == 0)
+        return BUSBAR_OK;
+    bus->port->wake->close(bus->wake);
+    bus->wake = NULL;
+    return bb_store_fail(&bus->store, BUSBAR_EIO, "the platform refused to watch a transport's descriptor");
 }
 
 int busbar_fd(busbar *bus)
 {
     if (!bus)
         return BUSBAR_EINVAL;
-    const busbar_wake_api *wake = bus->port->wake;
-    if (!wake)
+    if (!bus->port->wake)
         return bb_store_fail(&bus->store, BUSBAR_ENOTSUP,
                              "the port has no wake object: call busbar_step from time to time");
-    if (bus->wake)
-        return wake->fd(bus->wake);
-    const char *path = bus->store.sql->db_filename(bus->store.db, "main");
-    bus->wake = path && *path ? wake->open(bus->port->ctx, path) : NULL;
-    if (!bus->wake)
-        return bb_store_fail(&bus->store, BUSBAR_EIO, "the platform refused to watch the database file");
-    if (watch_workers(bus) != 0)
-        return bb_store_fail(&bus->store, BUSBAR_EIO, "the platform refused to watch a transport's descriptor");
-    return wake->fd(bus->wake);
+    int result = bus->wake ? BUSBAR_OK : open_wake(bus);
+    return result < 0 ? result : bus->port->wake->fd(bus->wake);
 }

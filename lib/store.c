@@ -79,6 +79,8 @@ static int code_of_sqlite(int native)
         return BUSBAR_EREADONLY;
     case SQLITE_CANTOPEN:
         return BUSBAR_ECANTOPEN;
+    case SQLITE_TOOBIG:
+        return BUSBAR_EDATASIZE;
     default:
         return BUSBAR_ESQLITE;
     }
@@ -124,11 +126,18 @@ int bb_store_prepare(bb_store *store, const char *sql, sqlite3_stmt **out_stmt)
         entry->stmt = stmt;
     }
     *out_stmt = entry->stmt;
+    store->bind_native = SQLITE_OK;
     return BUSBAR_OK;
 }
 
 int bb_store_step(bb_store *store, sqlite3_stmt *stmt)
 {
+    if (store->bind_native != SQLITE_OK) {
+        int refused = store->bind_native;
+        store->bind_native = SQLITE_OK;
+        store->sql->reset(stmt);
+        return bb_store_fail_sqlite(store, refused, "hand a value to the database");
+    }
     int native = store->sql->step(stmt);
     if (native == SQLITE_ROW)
         return BB_ROW;
@@ -212,27 +221,27 @@ int bb_store_change(bb_store *store, const char *sql, const int64_t *values, int
     return result < 0 ? result : bb_store_run(store, stmt);
 }
 
+static void note_bind(bb_store *store, int native)
+{
+    if (store->bind_native == SQLITE_OK)
+        store->bind_native = native;
+}
+
 void bb_bind_integer(bb_store *store, sqlite3_stmt *stmt, int index, int64_t value)
 {
-    int native = store->sql->bind_int64(stmt, index, value);
-    assert(native == SQLITE_OK);
-    (void)native;
+    note_bind(store, store->sql->bind_int64(stmt, index, value));
 }
 
 void bb_bind_null(bb_store *store, sqlite3_stmt *stmt, int index)
 {
-    int native = store->sql->bind_null(stmt, index);
-    assert(native == SQLITE_OK);
-    (void)native;
+    note_bind(store, store->sql->bind_null(stmt, index));
 }
 
 void bb_bind_bytes(bb_store *store, sqlite3_stmt *stmt, int index, const void *data, size_t size_bytes, bool as_text)
 {
     assert(size_bytes <= BUSBAR_DATA_MAX);
-    int native = as_text ? store->sql->bind_text(stmt, index, data, (int)size_bytes, SQLITE_STATIC)
-                         : store->sql->bind_blob(stmt, index, data, (int)size_bytes, SQLITE_STATIC);
-    assert(native == SQLITE_OK);
-    (void)native;
+    note_bind(store, as_text ? store->sql->bind_text(stmt, index, data, (int)size_bytes, SQLITE_STATIC)
+                             : store->sql->bind_blob(stmt, index, data, (int)size_bytes, SQLITE_STATIC));
 }
 
 void bb_bind_text(bb_store *store, sqlite3_stmt *stmt, int index, const char *text)
@@ -341,16 +350,40 @@ static void restore_synchronous(bb_store *store)
     if (store->synchronous_saved < 0)
         return;
     busbar_error kept = store->error;
-    (void)set_synchronous(store, store->synchronous_saved);
+    if (set_synchronous(store, store->synchronous_saved) == BUSBAR_OK)
+        store->synchronous_saved = -1; /* else bb_store_mend tries again */
     store->error = kept;
-    store->synchronous_saved = -1;
 }
 
 /* ---- Transactions ---- */
 
+static const char BEGIN[] = "BEGIN IMMEDIATE";
+static const char COMMIT[] = "COMMIT";
+static const char ROLLBACK[] = "ROLLBACK";
+static const char SAVEPOINT[] = "SAVEPOINT busbar_scope";
+static const char ROLLBACK_TO[] = "ROLLBACK TO busbar_scope";
+static const char RELEASE[] = "RELEASE busbar_scope";
+
+/* What undoes a thing is made ready before the thing is done: afterwards there may be no memory for it. */
+static int make_ready(bb_store *store, const char *first, const char *second)
+{
+    sqlite3_stmt *stmt = NULL;
+    int result = bb_store_prepare(store, first, &stmt);
+    return result < 0 ? result : bb_store_prepare(store, second, &stmt);
+}
+
 int bb_store_begin(bb_store *store)
 {
-    return bb_store_execute(store, "BEGIN IMMEDIATE");
+    int result = make_ready(store, COMMIT, ROLLBACK);
+    return result < 0 ? result : bb_store_execute(store, BEGIN);
+}
+
+uint32_t bb_store_data_version(bb_store *store)
+{
+    unsigned version = 0;
+    if (store->sql->file_control(store->db, "main", SQLITE_FCNTL_DATA_VERSION, &version) != SQLITE_OK)
+        return 0;
+    return version;
 }
 
 int bb_store_take_write_lock(bb_store *store)
@@ -386,28 +419,52 @@ void bb_store_rollback(bb_store *store)
 {
     if (bb_store_in_transaction(store)) {
         busbar_error kept = store->error;
-        (void)bb_store_execute(store, "ROLLBACK");
+        (void)bb_store_execute(store, ROLLBACK);
         store->error = kept;
+        store->rollback_due = bb_store_in_transaction(store);
     }
     restore_synchronous(store);
 }
 
 int bb_store_commit(bb_store *store)
 {
-    int result = bb_store_execute(store, "COMMIT");
+    int result = bb_store_execute(store, COMMIT);
     if (result < 0)
         bb_store_rollback(store);
     restore_synchronous(store);
     return result;
 }
 
+void bb_store_mend(bb_store *store)
+{
+    if (store->rollback_due && bb_store_in_transaction(store))
+        bb_store_rollback(store);
+    store->rollback_due = store->rollback_due && bb_store_in_transaction(store);
+    if (!bb_store_in_transaction(store))
+        restore_synchronous(store);
+}
+
+int bb_store_check_rollback(bb_store *store, int result)
+{
+    if (result >= 0 || bb_store_in_transaction(store))
+        return result;
+    return bb_store_fail(
+        store, BUSBAR_EROLLEDBACK,
+        "SQLite rolled the whole transaction back (disk full, I/O error or out of memory): none of its "
+        "writes exist; start it again");
+}
+
 int bb_store_enter(bb_store *store, bb_scope *out_scope)
 {
-    bb_scope scope = bb_store_in_transaction(store) ? BB_SCOPE_SAVEPOINT : BB_SCOPE_TRANSACTION;
-    int result =
-        scope == BB_SCOPE_SAVEPOINT ? bb_store_execute(store, "SAVEPOINT busbar_scope") : bb_store_begin(store);
+    bool inside = bb_store_in_transaction(store);
+    if (!inside && bb_store_writing(store))
+        return bb_store_fail(store, BUSBAR_ETXN,
+                             "a statement of the application is still writing: step it to its end or reset it first");
+    int result = inside ? make_ready(store, ROLLBACK_TO, RELEASE) : BUSBAR_OK;
     if (result == BUSBAR_OK)
-        *out_scope = scope;
+        result = inside ? bb_store_execute(store, SAVEPOINT) : bb_store_begin(store);
+    if (result == BUSBAR_OK)
+        *out_scope = inside ? BB_SCOPE_SAVEPOINT : BB_SCOPE_TRANSACTION;
     return result;
 }
 
@@ -421,9 +478,9 @@ static int leave_savepoint(bb_store *store, int result)
     busbar_error kept = store->error;
     int released = BUSBAR_OK;
     if (result < 0)
-        released = bb_store_execute(store, "ROLLBACK TO busbar_scope");
+        released = bb_store_execute(store, ROLLBACK_TO);
     if (released == BUSBAR_OK)
-        released = bb_store_execute(store, "RELEASE busbar_scope");
+        released = bb_store_execute(store, RELEASE);
     if (result < 0)
         store->error = kept;
     return result < 0 ? result : (released < 0 ? released : result);

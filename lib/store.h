@@ -25,6 +25,8 @@ typedef struct bb_store {
     sqlite3 *db;
     busbar_error error;
     int synchronous_saved; /* to be put back after a synced transaction; -1: nothing to put back */
+    int bind_native;       /* why the statement in hand cannot be run: a value that SQLite did not take */
+    bool rollback_due;     /* a transaction of our own could not be rolled back for want of memory */
     bb_statement statements[BB_STATEMENT_SLOTS];
 } bb_store;
 
@@ -36,7 +38,7 @@ int bb_store_check_safety(bb_store *store);
 bool bb_store_readonly(const bb_store *store);
 /* Size of the WAL file; -1 if there is none or it cannot be told. */
 int64_t bb_store_wal_bytes(bb_store *store);
-/* A transaction is open on the connection, whoever opened it. */
+/* A transaction is open on the connection, whoever opened it (BEGIN or SAVEPOINT). */
 bool bb_store_in_transaction(const bb_store *store);
 /* The open transaction has written, or has taken the write lock. */
 bool bb_store_writing(const bb_store *store);
@@ -80,10 +82,24 @@ int64_t bb_column_integer(const bb_store *store, sqlite3_stmt *stmt, int index);
 const char *bb_column_text(const bb_store *store, sqlite3_stmt *stmt, int index);
 bool bb_column_is_null(const bb_store *store, sqlite3_stmt *stmt, int index);
 
+/*
+ * What could not be undone in a former call for want of memory or for an I/O error is undone now, if it can be: a
+ * transaction of our own, a raised synchronous setting. At the entry of every function that writes.
+ */
+void bb_store_mend(bb_store *store);
+/* For a call that began inside the caller's transaction: BUSBAR_EROLLEDBACK if it failed and the transaction is gone. */
+int bb_store_check_rollback(bb_store *store, int result);
+
 /* A write transaction of our own (BEGIN IMMEDIATE). A failed commit rolls back. */
 int bb_store_begin(bb_store *store);
 int bb_store_commit(bb_store *store);
 void bb_store_rollback(bb_store *store);
+
+/*
+ * A number that changes with every commit to the database, whoever makes it, and with none of the writes inside a
+ * transaction: a row that was written under one number and is found under another was committed between. 0: not known.
+ */
+uint32_t bb_store_data_version(bb_store *store);
 
 /* Takes the write lock inside the caller's transaction without changing a page. The tables exist. */
 int bb_store_take_write_lock(bb_store *store);

@@ -6,13 +6,31 @@
 
 #include "text.h"
 
-static bool behind(const busbar *bus, const bb_cursor *cursors)
+#define BLOCKED_PAUSE_US 1000000u
+
+bool bb_subscription_blocked(const bb_subscription *subscription, busbar_lane lane, uint64_t now_us)
 {
+    return now_us < subscription->blocked_until_us[lane];
+}
+
+const char *bb_subscription_block(bb_subscription *subscription, const busbar *bus, busbar_lane lane)
+{
+    subscription->blocked_until_us[lane] = bb_handle_now_us(bus) + BLOCKED_PAUSE_US;
+    return "1,000 events wait for retry, the most there may be: the lane waits until some are settled";
+}
+
+/* Microseconds until a lane has something to do; 0: now. */
+static uint64_t wait_of_lanes(const bb_subscription *subscription, const busbar *bus, const bb_cursor *cursors)
+{
+    uint64_t now_us = bb_handle_now_us(bus);
+    uint64_t wait_us = BUSBAR_FOREVER;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
-        if (cursors[lane].cursor < bus->heads[lane])
-            return true;
+        uint64_t until_us = subscription->blocked_until_us[lane];
+        uint64_t lane_us = until_us > now_us ? until_us - now_us : 0;
+        if (cursors[lane].cursor < bus->heads[lane] && lane_us < wait_us)
+            wait_us = lane_us;
     }
-    return false;
+    return wait_us;
 }
 
 /* What there is to do: *out_wait_us 0 for work now, else until the next retry. */
@@ -25,13 +43,11 @@ static int look_for_work(bb_subscription *subscription, busbar *bus, uint64_t *o
         result = bb_exception_next_due(&bus->store, subscription->worker.consumer, bus->boot.id, &due_ms);
     if (result < 0)
         return result;
-    uint64_t now_us = bb_handle_now_us(bus);
     uint64_t wait_us = bb_worker_wait_for(bus, due_ms);
-    if (behind(bus, cursors)) {
-        uint64_t blocked_us = subscription->blocked_until_us > now_us ? subscription->blocked_until_us - now_us : 0;
-        wait_us = blocked_us < wait_us ? blocked_us : wait_us;
-    }
-    *out_wait_us = wait_us;
+    uint64_t lanes_us = wait_of_lanes(subscription, bus, cursors);
+    if (subscription->has_unrecorded)
+        lanes_us = 0;
+    *out_wait_us = lanes_us < wait_us ? lanes_us : wait_us;
     return BUSBAR_OK;
 }
 
@@ -45,6 +61,7 @@ static int run(bb_worker *worker, busbar *bus, uint64_t deadline_us, uint64_t *o
     uint64_t lease_us = BUSBAR_FOREVER;
     result = bb_worker_hold(worker, bus, work_us == 0, &lease_us);
     if (result == BUSBAR_ELEASE) {
+        subscription->has_unrecorded = false; /* another worker may have recorded more by now */
         *out_wait_us = lease_us;
         return BUSBAR_OK;
     }
@@ -59,8 +76,9 @@ static int run(bb_worker *worker, busbar *bus, uint64_t deadline_us, uint64_t *o
 
 static void stop(bb_worker *worker, busbar *bus)
 {
-    (void)worker;
-    (void)bus; /* every batch has recorded its results */
+    bb_subscription *subscription = (bb_subscription *)worker;
+    if (subscription->has_unrecorded && worker->lease.held)
+        (void)bb_outside_record(subscription, bus); /* what cannot be recorded is handled again: at least once */
 }
 
 static void free_subscription(bb_worker *worker)
@@ -70,13 +88,14 @@ static void free_subscription(bb_worker *worker)
     free(subscription);
 }
 
-static int no_fd(const bb_worker *worker)
+static int watch_nothing(bb_worker *worker, busbar *bus)
 {
     (void)worker;
-    return -1;
+    (void)bus;
+    return 0;
 }
 
-static const bb_worker_api API = {run, stop, free_subscription, no_fd};
+static const bb_worker_api API = {run, stop, free_subscription, watch_nothing};
 
 busbar_verdict bb_subscription_call(bb_subscription *subscription, busbar *bus, const busbar_record *record,
                                     busbar_reason *reason)

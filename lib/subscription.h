@@ -11,18 +11,28 @@ typedef struct bb_subscription {
     busbar_handler_fn *fn;
     void *ctx;
     busbar_delivery delivery;
-    bool one_by_one;           /* the last batch was undone by a handler that rolled back: find out which */
-    uint64_t blocked_until_us; /* too many open exceptions: the lanes stand still until then */
-    bb_buffer copy;            /* the event of an outside handler */
+    int64_t one_by_one; /* so many events come one to a batch: a handler among them rolls back, find out which */
+    uint64_t blocked_until_us[BUSBAR_LANE_COUNT]; /* too many open exceptions: the lane stands still until then */
+    bb_buffer copy;                               /* the event in the handler's hands */
+    bb_advance unrecorded[BUSBAR_LANE_COUNT];     /* results of an outside handler that no commit has recorded yet */
+    bool has_unrecorded;
 } bb_subscription;
 
 /* Runs the handler, guarded: inside it the bus can neither be stepped nor closed. Anything but a verdict counts as RETRY. */
 busbar_verdict bb_subscription_call(bb_subscription *subscription, busbar *bus, const busbar_record *record,
                                     busbar_reason *reason);
 
+/* The lane stands still: as many events wait for retry as may. */
+bool bb_subscription_blocked(const bb_subscription *subscription, busbar_lane lane, uint64_t now_us);
+/* Lets the lane stand still for a while. Gives the text for the status. */
+const char *bb_subscription_block(bb_subscription *subscription, const busbar *bus, busbar_lane lane);
+
 /* One batch inside a transaction of the bus (transaction_batch.c). *out_wait_us: 0 if there may be more. */
 int bb_transaction_batch(bb_subscription *subscription, busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us);
 /* One batch outside any transaction (outside_batch.c). */
 int bb_outside_batch(bb_subscription *subscription, busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us);
+
+/* Records the results of an outside handler that no commit has recorded yet. */
+int bb_outside_record(bb_subscription *subscription, busbar *bus);
 
 #endif

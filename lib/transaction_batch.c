@@ -17,7 +17,8 @@ typedef struct batch {
     int64_t number;
     int64_t open_exceptions;
     int64_t handled; /* events handed to the handler */
-    bool stop;       /* time is up, or the lane must stand still */
+    bool stop;       /* time is up */
+    bool lane_stop;  /* the lane must stand still */
     bb_advance advance[BUSBAR_LANE_COUNT];
     bool touched[BUSBAR_LANE_COUNT];
     busbar_reason last_failure;
@@ -39,7 +40,7 @@ static const char BROKEN_TEXT[] =
 
 static void check_time(batch *b)
 {
-    b->stop = b->stop || b->subscription->one_by_one || bb_handle_now_us(b->bus) >= b->until_us;
+    b->stop = b->stop || (b->subscription->one_by_one > 0 && b->handled > 0) || bb_handle_now_us(b->bus) >= b->until_us;
 }
 
 static void touch(batch *b, busbar_lane lane, int64_t cursor)
@@ -48,11 +49,23 @@ static void touch(batch *b, busbar_lane lane, int64_t cursor)
     b->advance[lane].cursor = cursor;
 }
 
-/* The transaction is gone because SQLite gave it up (disk full, I/O error), not because the handler ended it. */
-static int environment_fault(batch *b)
+static bool same_batch_committed(batch *b)
+{
+    int64_t number = 0;
+    return bb_consumer_last_batch(&b->bus->store, b->subscription->worker.consumer, &number) == BUSBAR_OK &&
+           number >= b->number;
+}
+
+/*
+ * The transaction is gone. Because SQLite gave it up (disk full, I/O error): a fault of the environment, which costs the
+ * event nothing. Or because the handler ended it: BROKEN.
+ */
+static int why_gone(batch *b)
 {
     bb_store *store = &b->bus->store;
     int native = store->sql->extended_errcode(store->db);
+    if (same_batch_committed(b))
+        return BROKEN;
     switch (native & 0xff) {
     case SQLITE_FULL:
     case SQLITE_IOERR:
@@ -96,14 +109,11 @@ static int finish_done(batch *b, const attempt *a)
 }
 
 /* No room for one more open exception: the lane stops before this event. */
-static int block(batch *b)
+static int block(batch *b, busbar_lane lane)
 {
-    static const char text[] =
-        "1,000 events wait for retry, the most there may be: the lane waits until some are settled";
-    b->stop = true;
-    b->subscription->blocked_until_us = bb_handle_now_us(b->bus) + 1000000u;
+    b->lane_stop = true;
     bb_text last = bb_text_on(b->last_failure.text, sizeof b->last_failure.text);
-    bb_text_add(&last, text);
+    bb_text_add(&last, bb_subscription_block(b->subscription, b->bus, lane));
     return BUSBAR_OK;
 }
 
@@ -118,27 +128,20 @@ static int handle(batch *b, const attempt *a, const busbar_record *record, bool 
     b->handled++;
     busbar_verdict verdict = bb_subscription_call(b->subscription, b->bus, record, &reason);
     if (!bb_store_in_transaction(store))
-        return environment_fault(b);
+        return why_gone(b);
     if (verdict != BUSBAR_DONE && bb_store_execute(store, "ROLLBACK TO busbar_event") < 0)
         return BROKEN;
     if (bb_store_execute(store, "RELEASE busbar_event") < 0)
-        return bb_store_in_transaction(store) ? BROKEN : environment_fault(b);
+        return bb_store_in_transaction(store) ? BROKEN : why_gone(b);
     *out_finished = true;
     if (verdict == BUSBAR_DONE)
         return finish_done(b, a);
     bool dead = verdict == BUSBAR_DEAD;
     if (!dead && a->n == 0 && b->open_exceptions >= BB_EXCEPTION_MAX) {
         *out_finished = false;
-        return block(b);
+        return block(b, a->lane);
     }
     return record_failure(b, a, dead, reason.text);
-}
-
-static bool same_batch_committed(batch *b)
-{
-    int64_t number = 0;
-    return bb_consumer_last_batch(&b->bus->store, b->subscription->worker.consumer, &number) == BUSBAR_OK &&
-           number >= b->number;
 }
 
 static int write_progress(batch *b)
@@ -168,10 +171,11 @@ static int recover(batch *b, const attempt *a)
     bb_store_rollback(store); /* one that the handler may have begun */
     bool committed = same_batch_committed(b);
     if (!committed && b->handled > 1) {
-        b->subscription->one_by_one = true;
+        b->subscription->one_by_one = b->handled;
         return BUSBAR_OK;
     }
-    b->subscription->one_by_one = false;
+    if (b->subscription->one_by_one > 0)
+        b->subscription->one_by_one--;
     int result = bb_worker_begin(&b->subscription->worker, b->bus);
     if (result < 0)
         return result;
@@ -206,11 +210,14 @@ static int run_exceptions(batch *b, attempt *a)
         if (result == BUSBAR_OK)
             result = bb_record_copy(&record, &b->subscription->copy, &record);
         bb_store_end(store, stmt);
-        if (result < 0)
+        if (result < 0 && result != BUSBAR_ENOTFOUND)
             return result;
         record.attempt = a->number;
         bool finished = false;
-        result = handle(b, a, &record, &finished);
+        if (result == BUSBAR_OK)
+            result = handle(b, a, &record, &finished);
+        else
+            result = record_failure(b, a, true, store->error.text); /* it cannot be read, and never will */
         if (result != BUSBAR_OK)
             return result;
         check_time(b);
@@ -225,47 +232,70 @@ static int bury_unreadable(batch *b, const attempt *a)
     return record_failure(b, a, true, b->bus->store.error.text);
 }
 
-/* One row of the log. */
-static int run_row(batch *b, attempt *a, sqlite3_stmt *stmt)
+/* Outcomes of looking at one row; positive, and never leaving this file. */
+#define PASSED 2 /* nothing to handle: go on in the same scan */
+
+/* Takes the row in hand: an event that is wanted is copied, so that no statement is open while its handler runs. */
+static int take_row(batch *b, attempt *a, sqlite3_stmt *stmt, busbar_record *out_copy)
 {
     bb_store *store = &b->bus->store;
     const char *type = NULL;
     *a = (attempt){.lane = a->lane, .seq = bb_column_integer(store, stmt, BB_LOG_SEQ), .number = 1};
     int result = bb_reader_type(&b->bus->reader, stmt, 0, &type);
-    if (result < 0)
-        return result == BUSBAR_ENOTFOUND ? bury_unreadable(b, a) : result;
-    if (!bb_worker_wants(&b->subscription->worker, type)) {
+    if (result == BUSBAR_OK && !bb_worker_wants(&b->subscription->worker, type)) {
         touch(b, a->lane, a->seq);
         b->advance[a->lane].filtered++;
-        return BUSBAR_OK;
+        return PASSED;
     }
     busbar_record record;
-    bool finished = false;
-    result = bb_reader_record(&b->bus->reader, stmt, 0, a->lane, &record);
-    if (result == BUSBAR_ENOTFOUND)
-        return bury_unreadable(b, a);
     if (result == BUSBAR_OK)
-        result = handle(b, a, &record, &finished);
-    if (result == BUSBAR_OK && finished)
-        touch(b, a->lane, a->seq);
+        result = bb_reader_record(&b->bus->reader, stmt, 0, a->lane, &record);
+    if (result == BUSBAR_OK && bb_record_copy(&record, &b->subscription->copy, out_copy) < 0)
+        result = bb_store_fail(store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
     return result;
+}
+
+/* Passes unwanted events up to the next one that is wanted. BB_ROW with its copy, or BUSBAR_OK: there is none now. */
+static int next_row(batch *b, attempt *a, int64_t after, int64_t until, busbar_record *out_copy)
+{
+    bb_store *store = &b->bus->store;
+    sqlite3_stmt *stmt = NULL;
+    int result = bb_log_scan(store, a->lane, after, until, &stmt);
+    if (result < 0)
+        return result;
+    do {
+        result = bb_store_step(store, stmt);
+        if (result == BB_ROW) {
+            result = take_row(b, a, stmt, out_copy);
+            result = result == BUSBAR_OK ? BB_ROW : result;
+        }
+        check_time(b);
+    } while (result == PASSED && !b->stop);
+    bb_store_end(store, stmt);
+    return result == PASSED ? BUSBAR_OK : result;
 }
 
 static int run_lane(batch *b, attempt *a, int64_t after, int64_t until)
 {
-    bb_store *store = &b->bus->store;
-    sqlite3_stmt *stmt;
-    int result = bb_log_scan(store, a->lane, after, until, &stmt);
-    if (result < 0)
-        return result;
-    while (!b->stop && (result = bb_store_step(store, stmt)) == BB_ROW) {
-        result = run_row(b, a, stmt);
+    b->lane_stop = bb_subscription_blocked(b->subscription, a->lane, b->started_us);
+    while (!b->stop && !b->lane_stop) {
+        busbar_record record;
+        bool finished = false;
+        int result = next_row(b, a, after, until, &record);
+        if (result == BUSBAR_ENOTFOUND)
+            result = bury_unreadable(b, a);
+        else if (result != BB_ROW)
+            return result;
+        else
+            result = handle(b, a, &record, &finished);
         if (result != BUSBAR_OK)
-            break;
+            return result;
+        if (finished)
+            touch(b, a->lane, a->seq);
+        after = a->seq;
         check_time(b);
     }
-    bb_store_end(store, stmt);
-    return result == BB_ROW && b->stop ? BUSBAR_OK : result;
+    return BUSBAR_OK;
 }
 
 static int run_lanes(batch *b, attempt *a)
@@ -323,8 +353,9 @@ static int finish(batch *b, int result)
         return result;
     }
     result = bb_store_commit(&b->bus->store);
+    int64_t *left = &b->subscription->one_by_one;
     if (result == BUSBAR_OK)
-        b->subscription->one_by_one = false;
+        *left = *left > b->handled ? *left - b->handled : 0;
     return result;
 }
 

@@ -60,12 +60,13 @@ void bb_worker_enlist(bb_worker *worker, busbar *bus)
     while (*end)
         end = &(*end)->next;
     *end = worker;
+    bus->prune_wanted = true; /* a former run may have left something */
 }
 
 bb_worker *bb_worker_find(const busbar *bus, const char *name)
 {
     bb_worker *worker = bus->workers;
-    while (worker && strcmp(worker->name, name) != 0)
+    while (worker && (worker->removed || strcmp(worker->name, name) != 0))
         worker = worker->next;
     return worker;
 }
@@ -112,6 +113,7 @@ void bb_worker_wrote(busbar *bus, uint64_t started_us)
 {
     uint64_t now_us = bb_handle_now_us(bus);
     bus->write_free_us = now_us + (now_us - started_us);
+    bus->prune_wanted = true;
 }
 
 int bb_worker_raise_watermark(busbar *bus, uint64_t *out_wait_us)

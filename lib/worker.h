@@ -21,8 +21,8 @@ typedef struct bb_worker_api {
     void (*stop)(bb_worker *worker, busbar *bus);
     /* Frees everything. The lease was given back before. */
     void (*free)(bb_worker *worker);
-    /* A descriptor that wakes it, or -1. */
-    int (*fd)(const bb_worker *worker);
+    /* Has the bus's wake object, which is open, watch what wakes this worker. Returns 0, or -1 when it is refused. */
+    int (*watch)(bb_worker *worker, busbar *bus);
 } bb_worker_api;
 
 struct bb_worker {
@@ -32,6 +32,7 @@ struct bb_worker {
     char name[BUSBAR_NAME_MAX + 1];
     char pattern[BUSBAR_PATTERN_MAX + 1];
     bool matches_all;
+    bool removed; /* the consumer is gone: another handle removed it */
     busbar_retry retry;
     bb_lease lease;
     bb_meter meter;

@@ -3,7 +3,7 @@
  * Where the two threads of a transport meet: the host (the thread that steps the bus) and the link (the private thread that
  * owns the connection). One lock; messages go one way, outcomes and changes of the connection the other. Each side is
  * woken through an eventfd, and only when it may be asleep, so that a burst costs one system call and not one per message.
- * Knows nothing of MQTT.
+ * Passes the broker's limits on without knowing what they mean.
  */
 #ifndef BB_MOSQUITTO_EXCHANGE_H
 #define BB_MOSQUITTO_EXCHANGE_H

@@ -292,6 +292,10 @@ int busbar_mosquitto_new(const busbar_mosquitto_options *options, busbar_transpo
     bb_mosquitto_settings settings;
     mqtt_transport *transport = NULL;
 
+    if (out_transport == NULL) {
+        bb_mosquitto_reason_set(out_reason, EINVAL, "there is no place for the transport");
+        return BUSBAR_EINVAL;
+    }
     int rc = bb_mosquitto_settings_copy(options, &settings, out_reason);
     if (rc != BUSBAR_OK) {
         return rc;

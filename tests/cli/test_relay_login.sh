@@ -33,7 +33,7 @@ refused() { # NAME TEXT OPTION...: the relay tells why, and goes on trying until
         fail "$name" "$(cat relay.err)"
     fi
     kill "$relay_pid"
-    ends "$name: it can be stopped" "$relay_pid" 0
+    ends "$name: it can be stopped, undone" "$relay_pid" 1
 }
 
 printf 'wrong\n' >wrong

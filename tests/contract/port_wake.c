@@ -92,10 +92,14 @@ static bool await_seq(const subject *it, int64_t seq)
     return true;
 }
 
+/* Fails if it never comes to rest. */
 static void await_quiet(const subject *it)
 {
-    while (is_readable(it, QUIET_MS))
+    uint64_t until_us = scratch_now_us() + LOST_MS * UINT64_C(1000);
+    while (is_readable(it, QUIET_MS)) {
         it->port->wake->clear(it->wake);
+        assert_true(scratch_now_us() < until_us);
+    }
 }
 
 /* ---- At rest ----------------------------------------------------------------------------------------------------- */

@@ -39,6 +39,7 @@ static void wrong_options_are_named(void **state)
     (void)state;
     memset(long_text, 'x', sizeof long_text - 1);
     expect_fault(NULL, "size");
+    options = valid(), assert_int_equal(busbar_mosquitto_new(&options, NULL, NULL), BUSBAR_EINVAL);
     options = valid(), options.size--, expect_fault(&options, "size");
     options = valid(), options.host = NULL, expect_fault(&options, "host");
     options = valid(), options.host = "", expect_fault(&options, "host");

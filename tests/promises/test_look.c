@@ -99,6 +99,13 @@ static void since_compares_wall_time_and_lets_the_unknown_pass(void **unused)
     fixture_close(&f);
 }
 
+static int stop_with_one(const busbar_record *event, const busbar_standing *standing, void *ctx)
+{
+    (void)event, (void)standing;
+    ++*(int *)ctx;
+    return 1;
+}
+
 static void a_callback_can_end_the_listing_and_bad_queries_are_told(void **unused)
 {
     (void)unused;
@@ -108,6 +115,9 @@ static void a_callback_can_end_the_listing_and_bad_queries_are_told(void **unuse
     busbar_query query = {.size = sizeof query};
     assert_int_equal(busbar_list(f.bus, &query, note, &s), 42);
     assert_int_equal(s.count, 3);
+    int calls = 0;
+    assert_int_equal(busbar_list(f.bus, &query, stop_with_one, &calls), 1);
+    assert_int_equal(calls, 1);
     query.state = BUSBAR_STATE_DEAD;
     assert_code(f.bus, busbar_list(f.bus, &query, note, &s), BUSBAR_EINVAL);
     query.consumer = "nobody";

@@ -180,6 +180,51 @@ static void trap_rolled_back_session_is_not_another_session(void **unused)
     fixture_close(&f);
 }
 
+static int statements;
+
+static int count_statement(unsigned event, void *ctx, void *stmt, void *text)
+{
+    (void)event, (void)ctx, (void)stmt, (void)text;
+    statements++;
+    return 0;
+}
+
+static void a_publisher_that_is_always_in_a_transaction_looks_nothing_up_in_the_end(void **unused)
+{
+    (void)unused;
+    fixture f;
+    fixture_open(&f);
+    for (int i = 0; i < 4; i++) {
+        sql(f.db, "BEGIN IMMEDIATE; INSERT INTO state VALUES (hex(randomblob(8)), 1)");
+        statements = 0;
+        sqlite3_trace_v2(f.db, SQLITE_TRACE_STMT, count_statement, NULL);
+        publish(f.bus, "a.b");
+        sqlite3_trace_v2(f.db, 0, NULL, NULL);
+        sql(f.db, "COMMIT");
+    }
+    assert_int_equal(statements, 1); /* the INSERT alone */
+    fixture_close(&f);
+}
+
+static void trap_two_rollbacks_and_the_session_is_still_stored(void **unused)
+{
+    (void)unused;
+    fixture f;
+    busbar_id id;
+    fixture_open(&f);
+    assert_code(f.bus, busbar_migrate(f.bus), BUSBAR_OK);
+    busbar_event event = event_of("a.b");
+    for (int i = 0; i < 3; i++) {
+        sql(f.db, "BEGIN");
+        assert_code(f.bus, busbar_publish(f.bus, &event, &id), BUSBAR_OK);
+        sql(f.db, i < 2 ? "ROLLBACK" : "COMMIT");
+    }
+    assert_code(f.bus, busbar_publish(f.bus, &event, NULL), BUSBAR_OK);
+    assert_int_equal(sql_integer(f.db, "SELECT count(*) FROM busbar_session"), 1);
+    assert_string_equal(sql_text(f.db, "SELECT id FROM busbar_events WHERE seq = 1"), id.text);
+    fixture_close(&f);
+}
+
 /* ---- P5: ids are stable and never used again ---- */
 
 static void p5_the_id_told_is_the_id_stored(void **unused)
@@ -221,8 +266,8 @@ static void p5_an_empty_log_does_not_start_again(void **unused)
     busbar_event event = event_of("a.b");
     for (int i = 0; i < 600; i++)
         assert_code(f.bus, busbar_publish(f.bus, &event, &before), BUSBAR_OK);
-    sql(f.db, "INSERT INTO busbar_consumer (name, class, pattern) VALUES ('done', 2, '#');"
-              "INSERT INTO busbar_cursor (consumer, lane, start, cursor) SELECT 1, lane, 0, 600 FROM"
+    sql(f.db, "INSERT INTO busbar_consumer (id, name, class, pattern) VALUES (99, 'done', 2, '#');"
+              "INSERT INTO busbar_cursor (consumer, lane, start, cursor) SELECT 99, lane, 0, 600 FROM"
               " (SELECT 0 AS lane UNION SELECT 1 UNION SELECT 2)");
     assert_code(f.bus, busbar_subscribe(f.bus, &no_handler, 1), BUSBAR_OK);
     for (int i = 0; i < 20; i++) {
@@ -455,6 +500,43 @@ static void a_locked_database_is_told_apart_from_a_stale_snapshot(void **unused)
     fixture_close(&f);
 }
 
+static void a_value_that_sqlite_refuses_is_told_and_not_stored(void **unused)
+{
+    (void)unused;
+    fixture f;
+    static char data[40000];
+    fixture_open(&f);
+    publish(f.bus, "a.b");
+    sqlite3_limit(f.db, SQLITE_LIMIT_LENGTH, 30000);
+    memset(data, '7', sizeof data);
+    busbar_event event = event_of("a.b");
+    event.data = data;
+    event.data_size_bytes = sizeof data;
+    assert_code(f.bus, busbar_publish(f.bus, &event, NULL), BUSBAR_EDATASIZE);
+    assert_int_equal(sql_integer(f.db, "SELECT count(*) FROM busbar_events"), 1);
+    publish(f.bus, "a.b");
+    fixture_close(&f);
+}
+
+static void a_statement_that_is_still_writing_is_not_disturbed(void **unused)
+{
+    (void)unused;
+    fixture f;
+    sqlite3_stmt *stmt;
+    fixture_open(&f);
+    assert_code(f.bus, busbar_migrate(f.bus), BUSBAR_OK);
+    sqlite3_prepare_v2(f.db, "INSERT INTO state VALUES ('a', 1), ('b', 2) RETURNING name", -1, &stmt, NULL);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    busbar_event event = event_of("a.b");
+    assert_code(f.bus, busbar_publish(f.bus, &event, NULL), BUSBAR_ETXN);
+    while (sqlite3_step(stmt) == SQLITE_ROW)
+        ;
+    assert_int_equal(sqlite3_finalize(stmt), SQLITE_OK);
+    assert_int_equal(sql_integer(f.db, "SELECT count(*) FROM state"), 2);
+    assert_code(f.bus, busbar_publish(f.bus, &event, NULL), BUSBAR_OK);
+    fixture_close(&f);
+}
+
 static void a_full_database_is_told_and_recovers(void **unused)
 {
     (void)unused;
@@ -491,6 +573,8 @@ int main(void)
         cmocka_unit_test(trap_rolled_back_kind_is_not_another_kind),
         cmocka_unit_test(trap_rolled_back_kind_registered_ahead),
         cmocka_unit_test(trap_rolled_back_session_is_not_another_session),
+        cmocka_unit_test(trap_two_rollbacks_and_the_session_is_still_stored),
+        cmocka_unit_test(a_publisher_that_is_always_in_a_transaction_looks_nothing_up_in_the_end),
         cmocka_unit_test(p5_the_id_told_is_the_id_stored),
         cmocka_unit_test(p5_an_empty_log_does_not_start_again),
         cmocka_unit_test(p5_a_restored_backup_gives_new_ids),
@@ -502,6 +586,8 @@ int main(void)
         cmocka_unit_test(json_fault_is_told_by_position),
         cmocka_unit_test(require_transaction_refuses_autocommit),
         cmocka_unit_test(a_locked_database_is_told_apart_from_a_stale_snapshot),
+        cmocka_unit_test(a_value_that_sqlite_refuses_is_told_and_not_stored),
+        cmocka_unit_test(a_statement_that_is_still_writing_is_not_disturbed),
         cmocka_unit_test(a_full_database_is_told_and_recovers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -388,6 +388,42 @@ static void refusals_are_dead_or_tried_again_and_block_nothing(void **unused)
     fixture_close(&f);
 }
 
+static void a_route_recovers_from_the_bound_of_exceptions(void **unused)
+{
+    (void)unused;
+    static peer p;
+    fixture f;
+    fixture_open(&f);
+    busbar_transport transport = loopback(&p, (busbar_loopback_options){.size = 0});
+    busbar_loopback_refusal refusal = {.size = sizeof refusal, .topic = "d/a.b", .text = "quota exceeded"};
+    assert_int_equal(busbar_loopback_refuse(transport, &refusal), BUSBAR_OK);
+    busbar_route route = route_of("up");
+    route.retry = (busbar_retry){.base_ms = 10000, .cap_ms = 10000, .max_attempts = 1000000};
+    add(&f, route, transport);
+    publish_many(&f, 1200);
+    for (int i = 0; i < 20; i++) {
+        settle(&f, REST_MS);
+        busbar_sim_advance(f.sim, 300000);
+    }
+    assert_int_equal(progress_of(f.bus, "up", BUSBAR_NORMAL).retrying, 1000);
+    busbar_event urgent = event_of("fire.alarm");
+    urgent.lane = BUSBAR_URGENT;
+    assert_code(f.bus, busbar_publish(f.bus, &urgent, NULL), BUSBAR_OK);
+    for (int i = 0; i < 20; i++) {
+        settle(&f, REST_MS);
+        busbar_sim_advance(f.sim, 300000);
+    }
+    assert_int_equal(progress_of(f.bus, "up", BUSBAR_URGENT).delivered, 1); /* the lane that stands still is alone */
+    busbar_loopback_accept(transport);
+    for (int i = 0; i < 400; i++) {
+        settle(&f, REST_MS);
+        busbar_sim_advance(f.sim, 300000);
+    }
+    assert_int_equal(progress_of(f.bus, "up", BUSBAR_NORMAL).delivered, 1200);
+    assert_balanced(f.bus, "up");
+    fixture_close(&f);
+}
+
 static void an_oversize_event_is_dead_at_once_and_the_next_passes(void **unused)
 {
     (void)unused;
@@ -636,6 +672,7 @@ int main(void)
         cmocka_unit_test(p9_no_statement_is_open_while_the_network_is_waited_for),
         cmocka_unit_test(p9_memory_does_not_grow_with_the_backlog),
         cmocka_unit_test(refusals_are_dead_or_tried_again_and_block_nothing),
+        cmocka_unit_test(a_route_recovers_from_the_bound_of_exceptions),
         cmocka_unit_test(an_oversize_event_is_dead_at_once_and_the_next_passes),
         cmocka_unit_test(a_pattern_filters_and_a_run_of_filtered_events_needs_no_memory),
         cmocka_unit_test(rate_limit_spreads_messages_over_time),

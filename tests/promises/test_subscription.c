@@ -369,7 +369,122 @@ static void at_the_bound_of_exceptions_the_lane_stops_and_says_so(void **unused)
     fixture_close(&f);
 }
 
+static void a_handler_may_change_the_schema_and_fail(void **unused)
+{
+    (void)unused;
+    fixture f;
+    fixture_open(&f);
+    log l = {.fail_type = "a.bad",
+             .verdict = BUSBAR_RETRY,
+             .statement = "CREATE TABLE made (x)",
+             .db = f.db,
+             .misuse_type = "a.bad"};
+    busbar_handler handler = handler_of("h", "#", &l);
+    handler.retry.max_attempts = 1;
+    subscribe(&f, handler);
+    publish(f.bus, "a.before");
+    publish(f.bus, "a.bad");
+    publish(f.bus, "a.after");
+    settle(&f, 100);
+    assert_string_equal(l.text, "a.before/1 a.bad/1 a.after/1 ");
+    assert_int_equal(progress_of(f.bus, "h", BUSBAR_NORMAL).dead, 1);
+    assert_balanced(f.bus, "h");
+    fixture_close(&f);
+}
+
+static void a_blocked_lane_stops_no_other_lane(void **unused)
+{
+    (void)unused;
+    static const busbar_delivery deliveries[] = {BUSBAR_TRANSACTIONAL, BUSBAR_OUTSIDE};
+    for (size_t i = 0; i < 2; i++) {
+        fixture f;
+        log l = {.fail_type = "a.bad", .verdict = BUSBAR_RETRY};
+        fixture_open(&f);
+        busbar_handler handler = handler_of("h", "#", &l);
+        handler.delivery = deliveries[i];
+        handler.retry.base_ms = handler.retry.cap_ms = 100000000;
+        subscribe(&f, handler);
+        sql(f.db, "BEGIN");
+        busbar_event bad = event_of("a.bad");
+        bad.lane = BUSBAR_URGENT;
+        for (int j = 0; j < 1005; j++)
+            assert_code(f.bus, busbar_publish(f.bus, &bad, NULL), BUSBAR_OK);
+        publish(f.bus, "a.good");
+        sql(f.db, "COMMIT");
+        settle(&f, 500);
+        assert_int_equal(progress_of(f.bus, "h", BUSBAR_URGENT).retrying, 1000);
+        assert_int_equal(progress_of(f.bus, "h", BUSBAR_NORMAL).delivered, 1);
+        assert_balanced(f.bus, "h");
+        fixture_close(&f);
+    }
+}
+
+static void a_consumer_removed_elsewhere_is_told_once_and_stops_nobody(void **unused)
+{
+    (void)unused;
+    fixture f;
+    log removed = {.calls = 0};
+    log stays = {.calls = 0};
+    log again = {.calls = 0};
+    fixture_open(&f);
+    subscribe(&f, handler_of("removed", "#", &removed));
+    subscribe(&f, handler_of("stays", "#", &stays));
+    sqlite3 *db;
+    busbar *other = fixture_connect_bus(&f, &db);
+    assert_code(other, busbar_consumer_remove(other, "removed"), BUSBAR_OK);
+    busbar_handler handler = handler_of("new", "#", &again);
+    assert_code(other, busbar_subscribe(other, &handler, 1), BUSBAR_OK);
+    publish(f.bus, "a.b");
+    uint64_t wait_us;
+    assert_code(f.bus, busbar_step(f.bus, 1000, &wait_us), BUSBAR_EREMOVED);
+    settle(&f, 100);
+    assert_int_equal(removed.calls, 0); /* never on another consumer's events */
+    assert_int_equal(stays.calls, 1);
+    settle_bus(other, f.sim, 100);
+    assert_int_equal(again.calls, 1);
+    subscribe(&f, handler_of("removed", "#", &again));
+    assert_code(other, busbar_close(other), BUSBAR_OK);
+    sqlite3_close(db);
+    fixture_close(&f);
+}
+
 /* ---- Outside a transaction ---- */
+
+/* Another connection takes the write lock while each event is handled. */
+static busbar_verdict take_lock(busbar *bus, const busbar_record *event, busbar_reason *reason, void *ctx)
+{
+    (void)bus, (void)event, (void)reason;
+    log *l = ctx;
+    l->calls++;
+    if (sqlite3_get_autocommit(l->db))
+        sql(l->db, "BEGIN IMMEDIATE");
+    return BUSBAR_DONE;
+}
+
+static void results_of_outside_handlers_survive_a_locked_database(void **unused)
+{
+    (void)unused;
+    fixture f;
+    fixture_open(&f);
+    log l = {.db = fixture_connect(&f)};
+    busbar_handler handler = {
+        .size = sizeof handler, .name = "h", .fn = take_lock, .ctx = &l, .delivery = BUSBAR_OUTSIDE};
+    subscribe(&f, handler);
+    for (int i = 0; i < 20; i++)
+        publish(f.bus, "a.b");
+    for (int i = 0; i < 10; i++) {
+        uint64_t wait_us;
+        assert_code(f.bus, busbar_step(f.bus, 100000, &wait_us), BUSBAR_OK);
+        busbar_sim_advance(f.sim, 10000);
+    }
+    assert_int_equal(l.calls, 20);
+    sql(l.db, "COMMIT");
+    settle(&f, 10);
+    assert_int_equal(l.calls, 20);
+    assert_int_equal(progress_of(f.bus, "h", BUSBAR_NORMAL).delivered, 20);
+    sqlite3_close(l.db);
+    fixture_close(&f);
+}
 
 static void p2_outside_handlers_see_nothing_above_the_watermark(void **unused)
 {
@@ -512,6 +627,10 @@ int main(void)
         cmocka_unit_test(a_failing_event_is_tried_again_and_dies_in_the_end),
         cmocka_unit_test(dead_at_once_and_retry_over_a_reboot),
         cmocka_unit_test(at_the_bound_of_exceptions_the_lane_stops_and_says_so),
+        cmocka_unit_test(a_handler_may_change_the_schema_and_fail),
+        cmocka_unit_test(a_blocked_lane_stops_no_other_lane),
+        cmocka_unit_test(a_consumer_removed_elsewhere_is_told_once_and_stops_nobody),
+        cmocka_unit_test(results_of_outside_handlers_survive_a_locked_database),
         cmocka_unit_test(p2_outside_handlers_see_nothing_above_the_watermark),
         cmocka_unit_test(outside_handlers_fail_and_retry_like_the_others),
         cmocka_unit_test(step_and_close_are_refused_where_they_must_be),

@@ -99,6 +99,7 @@ extern "C" {
     X(ENOTFOUND, -50, "there is no such thing")                                                                        \
     X(EEXISTS, -51, "a consumer of this name is already registered on this handle")                                    \
     X(ECLASS, -52, "the name belongs to a consumer of the other class (subscription, route)")                          \
+    X(EREMOVED, -54, "the consumer was removed by another handle: register it again")                                  \
     X(ELEASE, -53, "another worker holds this consumer")                                                               \
     /* environment: SQLite and the platform */                                                                         \
     X(ENOMEM, -70, "out of memory")                                                                                    \

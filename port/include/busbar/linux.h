@@ -32,7 +32,7 @@ BUSBAR_API const busbar_port *busbar_linux_port(void);
 /* ---- Opening a database file ------------------------------------------------------------------------------------- */
 
 typedef enum busbar_linux_mode {
-    BUSBAR_LINUX_READ = 0,  /* the file must exist; nothing is written to it */
+    BUSBAR_LINUX_READ = 0,  /* the file must exist and is not written; SQLite may make its -wal and -shm */
     BUSBAR_LINUX_WRITE = 1, /* the file must exist */
     BUSBAR_LINUX_CREATE = 2 /* as WRITE; a missing file is made, readable and writable by its owner only */
 } busbar_linux_mode;
@@ -56,11 +56,11 @@ typedef struct busbar_linux_database busbar_linux_database;
  * CREATE   synchronous NORMAL.
  *
  * On success *out_database belongs to the caller. On failure it is untouched and *out_error, if not NULL, gets the
- * detail. Any thread; the connection may move between threads, but is used by one at a time. Returns BUSBAR_OK;
- * BUSBAR_EINVAL (NULL or empty path, unknown size or mode); BUSBAR_ENOTFOUND (no such file); BUSBAR_ECANTOPEN (a
- * directory, no permission, no place for the WAL); BUSBAR_EREADONLY (writing to read-only media); BUSBAR_ENOTBUS (not
- * an SQLite database); BUSBAR_ELOCKED; BUSBAR_EFULL (no room, also for the copy); BUSBAR_ECORRUPT; BUSBAR_EIO;
- * BUSBAR_ENOMEM; BUSBAR_ESQLITE.
+ * detail. Any thread; the connection may move between threads, but is used by one at a time.
+ * Returns BUSBAR_OK; BUSBAR_EINVAL (NULL or empty path, unknown size or mode); BUSBAR_ENOTFOUND (no such file, or no
+ * directory to make it in); BUSBAR_ECANTOPEN (a directory, no permission, no place for the WAL or the copy);
+ * BUSBAR_EREADONLY (writing to read-only media); BUSBAR_ENOTBUS (not an SQLite database); BUSBAR_ELOCKED; BUSBAR_EFULL
+ * (no room, also for the copy); BUSBAR_ECORRUPT; BUSBAR_EIO; BUSBAR_ENOMEM; BUSBAR_ESQLITE.
  */
 BUSBAR_API int busbar_linux_database_open(busbar_linux_database **out_database, const char *path,
                                           const busbar_linux_database_options *options, busbar_error *out_error);
@@ -78,9 +78,7 @@ BUSBAR_API bool busbar_linux_database_copied(const busbar_linux_database *databa
 BUSBAR_API int busbar_linux_database_close(busbar_linux_database *database);
 
 /* ---- Transactions ------------------------------------------------------------------------------------------------ */
-/*
- * For programs that publish many events at once and speak no SQL of their own. Any thread that may use the connection.
- */
+/* For programs that publish many events at once and speak no SQL. Any thread that may use the connection. */
 
 /*
  * Begins a write transaction, taking the write lock now. *out_error, if not NULL, gets the detail.
@@ -90,8 +88,9 @@ BUSBAR_API int busbar_linux_database_close(busbar_linux_database *database);
 BUSBAR_API int busbar_linux_transaction_begin(sqlite3 *db, busbar_error *out_error);
 
 /*
- * Commits. On failure the transaction may still be open: roll it back. Returns BUSBAR_OK; BUSBAR_EINVAL (NULL);
- * BUSBAR_ENOTXN (none is open); BUSBAR_ELOCKED, BUSBAR_EFULL, BUSBAR_EIO and the other environment codes.
+ * Commits. On failure the transaction may still be open: roll it back.
+ * Returns BUSBAR_OK; BUSBAR_EINVAL (NULL); BUSBAR_ENOTXN (none is open); BUSBAR_ELOCKED, BUSBAR_EFULL, BUSBAR_EIO and
+ * the other environment codes.
  */
 BUSBAR_API int busbar_linux_transaction_commit(sqlite3 *db, busbar_error *out_error);
 
@@ -138,9 +137,10 @@ typedef struct busbar_runner busbar_runner;
  * doubling, 30 s at most) before it goes on. All signals are blocked in it. It holds no lock while a handler runs.
  * Everything in `options` but `ctx` is read during this call only; the port and the routines of options.bus must
  * outlive the runner. On failure *out_runner is untouched, nothing is kept, and *out_error, if not NULL, gets the
- * detail. Any thread. Returns BUSBAR_OK; BUSBAR_EINVAL (NULL, size, neither or both of path and open, open without
- * close); what opening the database, busbar_open or setup returned; BUSBAR_ETXN if setup left a transaction open;
- * BUSBAR_ENOMEM; BUSBAR_EIO if the system refuses a thread or a descriptor.
+ * detail. Any thread.
+ * Returns BUSBAR_OK; BUSBAR_EINVAL (NULL, size, neither or both of path and open, open without close); what opening the
+ * database, busbar_open or setup returned; BUSBAR_ETXN if setup left a transaction open; BUSBAR_ENOMEM; BUSBAR_EIO if
+ * the system refuses a thread or a descriptor.
  */
 BUSBAR_API int busbar_runner_start(busbar_runner **out_runner, const busbar_runner_options *options,
                                    busbar_error *out_error);
@@ -151,17 +151,18 @@ BUSBAR_API int busbar_runner_start(busbar_runner **out_runner, const busbar_runn
 BUSBAR_API void busbar_runner_wake(busbar_runner *runner);
 
 /*
- * How the runner is doing. Returns BUSBAR_OK if its last step succeeded, else the code that it failed with. *out_error,
- * if not NULL, gets the detail of the latest failure, also of one that is over; its code is 0 if there was none. Any
- * thread.
+ * How the runner is doing. *out_error, if not NULL, gets the detail of the latest failure, also of one that is over;
+ * its code is 0 if there was none. Any thread.
+ * Returns BUSBAR_OK if the last step succeeded, else the code that it failed with.
  */
 BUSBAR_API int busbar_runner_error(busbar_runner *runner, busbar_error *out_error);
 
 /*
  * Ends the thread, closes its bus and connection on it, and frees the runner. Waits at most for one step, which means a
- * handler that is running, the connection's busy timeout, and what busbar_close waits for. NULL is allowed. Any thread
- * but the runner's own. Returns BUSBAR_OK; BUSBAR_EMISUSE on the runner's own thread (it goes on running); or what
- * busbar_close returned (all is freed all the same, and what was not recorded is delivered again).
+ * handler that is running, the connection's busy timeout (5 s with `path`), and what busbar_close waits for. NULL is
+ * allowed. Any thread but the runner's own.
+ * Returns BUSBAR_OK; BUSBAR_EMISUSE on the runner's own thread (it goes on running); or what busbar_close returned (all
+ * is freed all the same, and what was not recorded is delivered again).
  */
 BUSBAR_API int busbar_runner_stop(busbar_runner *runner);
 

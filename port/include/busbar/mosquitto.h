@@ -55,9 +55,8 @@ typedef enum busbar_mosquitto_protocol {
 /* TLS 1.2 or newer. The broker's certificate chain and host name are always checked; there is no way to turn that off. */
 typedef struct busbar_mosquitto_tls {
     bool enabled;
-    const char *ca_file; /* PEM file of trusted authorities */
-    const char
-        *ca_path; /* directory of hashed PEM files; with neither, the operating system's authorities are trusted */
+    const char *ca_file;   /* PEM file of trusted authorities */
+    const char *ca_path;   /* directory of them, hashed; with neither, those of the operating system are trusted */
     const char *cert_file; /* client certificate chain, PEM; needs key_file */
     const char *key_file;  /* its private key, PEM, not encrypted */
     const char *alpn;      /* one protocol name of at most 254 bytes, such as "mqtt"; NULL: none is sent */
@@ -95,7 +94,7 @@ typedef struct busbar_mosquitto_options {
  * BUSBAR_SEND_DEAD by the exact size of the packet, 8 bytes below the broker's limit. While nobody polls, failed
  * attempts and connections that came and went are merged into one DOWN with the latest reason. stop() waits 2 s at most:
  * a thread that the system holds longer (name resolution, TCP connect) is left to itself and frees everything later.
- * An event's reason.code is the MQTT reason code, or 0 < errno for a failure of the system, or 0.
+ * An event's reason.code is an MQTT reason code (3.1.1's are given as their equals of MQTT 5), or an errno, or 0.
  *
  * Returns BUSBAR_OK; BUSBAR_EINVAL (an option is missing or out of range), BUSBAR_ENOMEM, BUSBAR_EIO (no descriptor
  * left): *out_reason, if not NULL, then says which. *out_transport is untouched on failure.
