@@ -90,8 +90,10 @@ static void monotonic_time_counts_suspension(void **state)
     int answer = it.fixture->suspend != NULL ? it.fixture->suspend(it.machine, 3600000000u) : -1;
     uint64_t passed = it.port->mono_us(it.port->ctx) - before;
     end(&it);
-    if (answer != 0)
+    if (answer != 0) {
+        print_message("this platform cannot be suspended by a test\n");
         skip();
+    }
     assert_true(passed >= 3600000000u - RESOLUTION_US);
 }
 
@@ -118,8 +120,10 @@ static void wall_time_counts_milliseconds(void **state)
     it.fixture->pass(it.machine, 100000);
     busbar_clock_quality after = it.port->wall_ms(it.port->ctx, &after_ms);
     end(&it);
-    if (before != BUSBAR_CLOCK_TRUSTED || after != BUSBAR_CLOCK_TRUSTED)
+    if (before != BUSBAR_CLOCK_TRUSTED || after != BUSBAR_CLOCK_TRUSTED) {
+        print_message("this machine has no disciplined clock\n");
         skip();
+    }
     assert_in_range(after_ms - before_ms, 90, 20000);
 }
 
@@ -154,8 +158,10 @@ static void boot_identity_is_stable_and_printable(void **state)
     char id[BUSBAR_IDENTITY_SIZE];
     int answer = ask(&it, it.port->boot_id, id);
     end(&it);
-    if (answer != 0)
+    if (answer != 0) {
+        print_message("this port has no boot identity\n");
         skip();
+    }
 }
 
 static void boot_identity_changes_with_a_restart(void **state)
@@ -169,8 +175,10 @@ static void boot_identity_changes_with_a_restart(void **state)
     if (answer == 0)
         answer = ask(&it, it.port->boot_id, after);
     end(&it);
-    if (answer != 0)
+    if (answer != 0) {
+        print_message("this machine cannot be restarted by a test, or has no boot identity\n");
         skip();
+    }
     assert_string_not_equal(before, after);
 }
 
@@ -185,8 +193,10 @@ static void device_identity_is_stable_and_printable(void **state)
         assert_string_equal(before, after);
     }
     end(&it);
-    if (answer != 0)
+    if (answer != 0) {
+        print_message("this port has no device identity\n");
         skip();
+    }
 }
 
 /* ---- Random bytes (P5) ------------------------------------------------------------------------------------------- */
@@ -231,8 +241,10 @@ static void random_without_entropy_fails_cleanly(void **state)
     int broken = it.fixture->break_random != NULL ? it.fixture->break_random(it.machine) : -1;
     int answer = broken == 0 ? it.port->random(it.port->ctx, bytes, sizeof bytes) : 0;
     end(&it);
-    if (broken != 0)
+    if (broken != 0) {
+        print_message("this port's random source cannot be made to fail\n");
         skip();
+    }
     assert_int_equal(answer, -1);
 }
 
@@ -246,8 +258,10 @@ static void worker_identity_is_stable_and_alive(void **state)
     if (answer == 0)
         assert_false(it.port->worker_gone(it.port->ctx, id));
     end(&it);
-    if (answer != 0)
+    if (answer != 0) {
+        print_message("this port does not name its workers\n");
         skip();
+    }
 }
 
 /* Two workers at once are worse than a lease waited for: whoever is not known is not gone. */
@@ -267,8 +281,10 @@ static void an_unknown_worker_is_not_gone(void **state)
     for (size_t i = 0; has_workers && i < sizeof strangers / sizeof strangers[0]; i++)
         assert_false(it.port->worker_gone(it.port->ctx, strangers[i]));
     end(&it);
-    if (!has_workers)
+    if (!has_workers) {
+        print_message("this port does not name its workers\n");
         skip();
+    }
 }
 
 static void a_killed_worker_is_gone(void **state)
@@ -282,8 +298,10 @@ static void a_killed_worker_is_gone(void **state)
         assert_true(it.port->worker_gone(it.port->ctx, id));
     }
     end(&it);
-    if (answer != 0)
+    if (answer != 0) {
+        print_message("this port does not name its workers\n");
         skip();
+    }
 }
 
 static void another_running_worker_is_not_gone(void **state)
@@ -299,8 +317,10 @@ static void another_running_worker_is_not_gone(void **state)
         assert_false(it.port->worker_gone(it.port->ctx, id));
     }
     end(&it);
-    if (answer != 0)
+    if (answer != 0) {
+        print_message("this port does not name its workers\n");
         skip();
+    }
 }
 
 int port_contract_run(const port_fixture *fixture)

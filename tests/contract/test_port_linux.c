@@ -160,8 +160,10 @@ static void device_identity_does_not_tell_the_machine_id(void **state)
     bool is_known = file != NULL && fgets(raw, sizeof raw, file) != NULL && strlen(raw) >= 32;
     if (file != NULL)
         fclose(file);
-    if (!is_known)
+    if (!is_known) {
+        print_message("the figure to compare with is not readable on this machine\n");
         skip();
+    }
     raw[32] = '\0';
     assert_int_equal(port->device_id(port->ctx, id), 0);
     assert_memory_equal(id, "device-", 7);

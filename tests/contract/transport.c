@@ -659,6 +659,7 @@ static void the_descriptor_is_readable_while_there_is_something_to_report(void *
     begin_with(&it, state, &plain);
     if (transport_fd(&it) < 0) {
         finish(&it);
+        print_message("this transport has no descriptor\n");
         skip();
     }
     int fd = transport_fd(&it);

@@ -47,7 +47,10 @@ typedef struct busbar_wake_api {
     /* Also wake when `fd` becomes readable; `fd` stays open until unwatch(). Returns 0, or -1 when refused. */
     int (*watch)(void *wake, int fd);
     void (*unwatch)(void *wake, int fd);
-    /* Takes all pending signals, so that fd() is no longer readable because of the file. True if the file was written. */
+    /*
+     * Takes all pending signals, so that fd() is no longer readable because of the file. True if the file was written, or so
+     * recently that it may only now be visible; fd() may become readable once more just to look again.
+     */
     bool (*clear)(void *wake);
     void (*close)(void *wake);
 } busbar_wake_api;

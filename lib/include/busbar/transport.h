@@ -80,8 +80,8 @@ typedef struct busbar_transport_event {
 typedef void busbar_transport_event_fn(const busbar_transport_event *event, void *ctx);
 
 /*
- * The functions of a transport. Life: start, then any number of send and poll, then close, then stop. close and stop are
- * idempotent, and legal without start. All are required but fd, which may be NULL.
+ * The functions of a transport. Life: start, then any number of send and poll, then close, then stop. close is idempotent;
+ * close and stop are legal without start; stop is called exactly once. All are required but fd, which may be NULL.
  */
 typedef struct busbar_transport_api {
     uint32_t version; /* BUSBAR_TRANSPORT_VERSION */
