@@ -28,14 +28,14 @@ plays() { # NAME OPTIONS TEXT...
 }
 
 plays "quickstart --no-broker" --no-broker \
-    'door.opened: the door and event' 'rolled back' '$ busbar list house.db' 'door.opened' '$ busbar status house.db' 'bell'
+    'door.opened: the door and event' 'rolled back' '$ busbar list house.db' 'door.opened' 'the link is down' 'house/door.opened {' 'house/door.closed {' '$ busbar status house.db' 'bell' 'uplink'
 if [ "${3-}" = no-broker ]; then
     skip quickstart "built without libmosquitto"
 elif ! command -v mosquitto >/dev/null 2>&1 || ! command -v mosquitto_sub >/dev/null 2>&1; then
     skip quickstart "there is no mosquitto or no mosquitto_sub"
 else
     plays quickstart '' \
-        '$ door house.db 4' '$ busbar status house.db' 'uplink' '--drain' '# What arrived.' \
+        '$ door house.db 4' '$ busbar status house.db' 'cannot connect' '# What arrived.' \
         'house/door.opened {' 'house/door.closed {' 'house/door.opened {' 'house/door.closed {' '$ busbar status house.db' 'uplink'
 fi
 finish
