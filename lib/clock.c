@@ -4,7 +4,7 @@
 /* A fix that differs from what the last one predicts by more than this is a step, not drift, and is noted. */
 #define STEP_MS 2000
 
-static const char LAST_FIX[] = "SELECT wall_ms - mono_ms, quality FROM main.busbar_clock WHERE boot = ?1"
+static const char LAST_FIX[] = "SELECT mono_ms, wall_ms - mono_ms, quality FROM main.busbar_clock WHERE boot = ?1"
                                " ORDER BY mono_ms DESC LIMIT 1";
 static const char APPEND_FIX[] = "INSERT OR IGNORE INTO main.busbar_clock (boot, mono_ms, wall_ms, quality)"
                                  " VALUES (?1, ?2, ?3, ?4)";
@@ -27,21 +27,19 @@ static busbar_clock_quality quality_of(int64_t stored)
     return stored == BUSBAR_CLOCK_ESTIMATED ? BUSBAR_CLOCK_ESTIMATED : BUSBAR_CLOCK_UNKNOWN;
 }
 
-static int last_fix(bb_store *store, int64_t boot, fix *out_fix)
+/* Reads (monotonic, wall - monotonic, quality); not found is no failure. */
+static int find_fix(bb_store *store, const char *sql, const int64_t *values, int count, fix *out_fix)
 {
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, LAST_FIX, &stmt);
-    if (result < 0)
-        return result;
-    bb_bind_integer(store, stmt, 1, boot);
-    result = bb_store_step(store, stmt);
+    int result = bb_store_find(store, sql, values, count, &stmt);
     if (result < 0)
         return result;
     *out_fix = (fix){.found = result == BB_ROW};
-    if (out_fix->found) {
-        out_fix->offset_ms = bb_column_integer(store, stmt, 0);
-        out_fix->quality = quality_of(bb_column_integer(store, stmt, 1));
-    }
+    if (result != BB_ROW)
+        return BUSBAR_OK;
+    out_fix->mono_ms = bb_column_integer(store, stmt, 0);
+    out_fix->offset_ms = bb_column_integer(store, stmt, 1);
+    out_fix->quality = quality_of(bb_column_integer(store, stmt, 2));
     bb_store_end(store, stmt);
     return BUSBAR_OK;
 }
@@ -60,7 +58,7 @@ int bb_clock_note(bb_store *store, const busbar_port *port, int64_t boot)
         return BUSBAR_OK;
     int64_t mono_ms = (int64_t)(port->mono_us(port->ctx) / 1000);
     fix last;
-    int result = last_fix(store, boot, &last);
+    int result = find_fix(store, LAST_FIX, &boot, 1, &last);
     if (result < 0)
         return result;
     int64_t error_ms = last.found ? wall_ms - (mono_ms + last.offset_ms) : 0;
@@ -71,34 +69,14 @@ int bb_clock_note(bb_store *store, const busbar_port *port, int64_t boot)
     return bb_store_change(store, APPEND_FIX, values, 4);
 }
 
-static int find_fix(bb_store *store, const char *sql, int64_t boot, int64_t mono_ms, fix *out_fix)
-{
-    sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, sql, &stmt);
-    if (result < 0)
-        return result;
-    bb_bind_integer(store, stmt, 1, boot);
-    bb_bind_integer(store, stmt, 2, mono_ms);
-    result = bb_store_step(store, stmt);
-    if (result < 0)
-        return result;
-    *out_fix = (fix){.found = result == BB_ROW};
-    if (out_fix->found) {
-        out_fix->mono_ms = bb_column_integer(store, stmt, 0);
-        out_fix->offset_ms = bb_column_integer(store, stmt, 1);
-        out_fix->quality = quality_of(bb_column_integer(store, stmt, 2));
-    }
-    bb_store_end(store, stmt);
-    return BUSBAR_OK;
-}
-
 static int load_span(bb_store *store, bb_clock_span *span, int64_t boot, int64_t mono_ms)
 {
     fix before;
     fix after;
-    int result = find_fix(store, FIX_BEFORE, boot, mono_ms, &before);
+    int64_t values[] = {boot, mono_ms};
+    int result = find_fix(store, FIX_BEFORE, values, 2, &before);
     if (result == BUSBAR_OK)
-        result = find_fix(store, FIX_AFTER, boot, mono_ms, &after);
+        result = find_fix(store, FIX_AFTER, values, 2, &after);
     if (result < 0)
         return result;
     const fix *used = before.found ? &before : &after;

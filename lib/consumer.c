@@ -285,16 +285,15 @@ int bb_consumer_note_error(bb_store *store, int64_t id, const char *text)
 
 int bb_consumer_floor(bb_store *store, busbar_lane lane, int64_t *out_floor)
 {
+    int64_t value = (int64_t)lane;
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, FLOOR, &stmt);
+    int result = bb_store_find(store, FLOOR, &value, 1, &stmt);
     if (result < 0)
         return result;
-    bb_bind_integer(store, stmt, 1, (int64_t)lane);
-    result = bb_store_step(store, stmt);
-    if (result < 0)
-        return result;
-    bool none = result != BB_ROW || bb_column_is_null(store, stmt, 0);
-    *out_floor = none ? INT64_MAX : bb_column_integer(store, stmt, 0);
-    bb_store_end(store, stmt);
+    *out_floor = INT64_MAX;
+    if (result == BB_ROW && !bb_column_is_null(store, stmt, 0))
+        *out_floor = bb_column_integer(store, stmt, 0);
+    if (result == BB_ROW)
+        bb_store_end(store, stmt);
     return BUSBAR_OK;
 }

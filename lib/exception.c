@@ -77,63 +77,45 @@ int bb_exception_count(bb_store *store, int64_t consumer, int64_t *out_count)
 
 int bb_exception_next_due(bb_store *store, int64_t consumer, int64_t boot, int64_t *out_due_ms)
 {
+    int64_t values[] = {consumer, boot};
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, NEXT_DUE, &stmt);
+    int result = bb_store_find(store, NEXT_DUE, values, 2, &stmt);
     if (result < 0)
         return result;
-    bb_bind_integer(store, stmt, 1, consumer);
-    bb_bind_integer(store, stmt, 2, boot);
-    result = bb_store_step(store, stmt);
-    if (result < 0)
-        return result;
-    bool none = result != BB_ROW || bb_column_is_null(store, stmt, 0);
-    *out_due_ms = none ? INT64_MAX : bb_column_integer(store, stmt, 0);
-    bb_store_end(store, stmt);
-    return BUSBAR_OK;
-}
-
-static int read_one(bb_store *store, const char *sql, const int64_t *values, int count, sqlite3_stmt **out_stmt)
-{
-    sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, sql, &stmt);
-    if (result < 0)
-        return result;
-    for (int i = 0; i < count; i++)
-        bb_bind_integer(store, stmt, i + 1, values[i]);
-    result = bb_store_step(store, stmt);
+    *out_due_ms = INT64_MAX;
+    if (result == BB_ROW && !bb_column_is_null(store, stmt, 0))
+        *out_due_ms = bb_column_integer(store, stmt, 0);
     if (result == BB_ROW)
-        *out_stmt = stmt;
-    else if (result == BUSBAR_OK)
         bb_store_end(store, stmt);
-    return result;
+    return BUSBAR_OK;
 }
 
 int bb_exception_read_due(bb_store *store, int64_t consumer, int64_t boot, int64_t now_ms, int64_t after,
                           sqlite3_stmt **out_stmt)
 {
     int64_t values[] = {consumer, boot, now_ms, after};
-    return read_one(store, READ_DUE, values, 4, out_stmt);
+    return bb_store_find(store, READ_DUE, values, 4, out_stmt);
 }
 
 int bb_exception_read(bb_store *store, int64_t n, sqlite3_stmt **out_stmt)
 {
-    return read_one(store, READ, &n, 1, out_stmt);
+    return bb_store_find(store, READ, &n, 1, out_stmt);
 }
 
 int bb_exception_read_after(bb_store *store, int64_t consumer, busbar_lane lane, int64_t after, sqlite3_stmt **out_stmt)
 {
     int64_t values[] = {consumer, (int64_t)lane, after};
-    return read_one(store, READ_AFTER, values, 3, out_stmt);
+    return bb_store_find(store, READ_AFTER, values, 3, out_stmt);
 }
 
 int bb_exception_read_at(bb_store *store, int64_t consumer, busbar_lane lane, int64_t seq, sqlite3_stmt **out_stmt)
 {
     int64_t values[] = {consumer, (int64_t)lane, seq};
-    return read_one(store, READ_AT, values, 3, out_stmt);
+    return bb_store_find(store, READ_AT, values, 3, out_stmt);
 }
 
 int bb_exception_read_any(bb_store *store, busbar_lane lane, int64_t seq, sqlite3_stmt **out_stmt)
 {
     int64_t values[] = {(int64_t)lane, seq};
-    return read_one(store, READ_ANY, values, 2, out_stmt);
+    return bb_store_find(store, READ_ANY, values, 2, out_stmt);
 }

@@ -174,23 +174,16 @@ static const char *absent_if_empty(const char *text)
 int bb_kind_load(bb_store *store, int64_t id, bb_kind **out_kind)
 {
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, LOAD, &stmt);
-    if (result < 0)
-        return result;
-    bb_bind_integer(store, stmt, 1, id);
-    result = bb_store_step(store, stmt);
-    if (result < 0)
-        return result;
-    bb_kind *kind = NULL;
-    if (result == BB_ROW) {
-        bb_kind_key key = {bb_column_text(store, stmt, 0), bb_column_text(store, stmt, 1),
-                           absent_if_empty(bb_column_text(store, stmt, 2)),
-                           absent_if_empty(bb_column_text(store, stmt, 3))};
-        kind = key.type && key.source ? bb_kind_new(&key) : NULL;
-    }
-    bb_store_end(store, stmt);
+    int result = bb_store_find(store, LOAD, &id, 1, &stmt);
     if (result == BUSBAR_OK)
         return bb_store_fail(store, BUSBAR_ENOTFOUND, "an event names a kind that is not in busbar_kind");
+    if (result < 0)
+        return result;
+    bb_kind_key key = {bb_column_text(store, stmt, 0), bb_column_text(store, stmt, 1),
+                       absent_if_empty(bb_column_text(store, stmt, 2)),
+                       absent_if_empty(bb_column_text(store, stmt, 3))};
+    bb_kind *kind = key.type && key.source ? bb_kind_new(&key) : NULL;
+    bb_store_end(store, stmt);
     if (!kind)
         return bb_store_fail(store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
     kind->id = id;

@@ -31,7 +31,6 @@ typedef enum standing {
 
 typedef struct view {
     standing standing;
-    bool challenged;
     int64_t claim_until_ms;
 } view;
 
@@ -83,24 +82,26 @@ static standing judge(const bb_store *store, sqlite3_stmt *stmt, const char *tok
     return equal(claim, token) ? CLAIMED : CONTESTED;
 }
 
+/* BUSBAR_OK with the statement on the consumer's row, or why not. */
+static int read_row(bb_store *store, int64_t consumer, sqlite3_stmt **out_stmt)
+{
+    int result = bb_store_find(store, READ, &consumer, 1, out_stmt);
+    if (result == BUSBAR_OK)
+        return bb_store_fail(store, BUSBAR_EREMOVED, busbar_error_text(BUSBAR_EREMOVED));
+    return result < 0 ? result : BUSBAR_OK;
+}
+
 static int look(bb_store *store, const char *token, const busbar_port *port, const char *boot, int64_t consumer,
                 view *out_view)
 {
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, READ, &stmt);
+    int result = read_row(store, consumer, &stmt);
     if (result < 0)
         return result;
-    bb_bind_integer(store, stmt, 1, consumer);
-    result = bb_store_step(store, stmt);
-    if (result < 0)
-        return result;
-    if (result == BB_ROW) {
-        out_view->standing = judge(store, stmt, token, port, boot);
-        out_view->challenged = !bb_column_is_null(store, stmt, 2);
-        out_view->claim_until_ms = bb_column_integer(store, stmt, 4);
-    }
+    out_view->standing = judge(store, stmt, token, port, boot);
+    out_view->claim_until_ms = bb_column_integer(store, stmt, 4);
     bb_store_end(store, stmt);
-    return result == BB_ROW ? BUSBAR_OK : bb_store_fail(store, BUSBAR_EREMOVED, busbar_error_text(BUSBAR_EREMOVED));
+    return BUSBAR_OK;
 }
 
 static int write_token(bb_store *store, const char *sql, int64_t consumer, const char *token, const char *boot,
@@ -218,19 +219,13 @@ int bb_lease_acquire(bb_lease *lease, bb_store *store, const busbar_port *port, 
 int bb_lease_challenged(bb_lease *lease, bb_store *store, int64_t consumer, bool *out_challenged)
 {
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, READ, &stmt);
+    int result = read_row(store, consumer, &stmt);
     if (result < 0)
         return result;
-    bb_bind_integer(store, stmt, 1, consumer);
-    result = bb_store_step(store, stmt);
-    if (result < 0)
-        return result;
-    if (result == BB_ROW) {
-        lease->held = equal(bb_column_text(store, stmt, 0), lease->token);
-        *out_challenged = lease->held && !bb_column_is_null(store, stmt, 2);
-    }
+    lease->held = equal(bb_column_text(store, stmt, 0), lease->token);
+    *out_challenged = lease->held && !bb_column_is_null(store, stmt, 2);
     bb_store_end(store, stmt);
-    return result == BB_ROW ? BUSBAR_OK : bb_store_fail(store, BUSBAR_EREMOVED, busbar_error_text(BUSBAR_EREMOVED));
+    return BUSBAR_OK;
 }
 
 int bb_lease_fence(bb_lease *lease, bb_store *store, int64_t consumer)

@@ -101,17 +101,7 @@ int bb_log_scan(bb_store *store, busbar_lane lane, int64_t after, int64_t until,
 
 int bb_log_read_next(bb_store *store, busbar_lane lane, int64_t after, sqlite3_stmt **out_stmt)
 {
-    sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, READ_NEXT[lane], &stmt);
-    if (result < 0)
-        return result;
-    bb_bind_integer(store, stmt, 1, after);
-    result = bb_store_step(store, stmt);
-    if (result == BB_ROW)
-        *out_stmt = stmt;
-    else if (result == BUSBAR_OK)
-        bb_store_end(store, stmt);
-    return result;
+    return bb_store_find(store, READ_NEXT[lane], &after, 1, out_stmt);
 }
 
 int bb_log_prune(bb_store *store, busbar_lane lane, int64_t until, uint32_t count_max, int64_t *out_count)

@@ -174,28 +174,22 @@ int bb_session_confirm(bb_session *session, bb_boot *boot, bb_store *store)
 int bb_session_load(bb_store *store, int64_t id, bb_session *out_session)
 {
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, LOAD_SESSION, &stmt);
+    int result = bb_store_find(store, LOAD_SESSION, &id, 1, &stmt);
+    if (result == BUSBAR_OK)
+        return bb_store_fail(store, BUSBAR_ENOTFOUND, "an event names a session that is not stored");
     if (result < 0)
         return result;
-    bb_bind_integer(store, stmt, 1, id);
-    result = bb_store_step(store, stmt);
-    if (result < 0)
-        return result;
-    if (result == BB_ROW) {
-        bb_session session = {
-            .id = id,
-            .confirmed = true,
-            .boot = bb_column_integer(store, stmt, 1),
-            .mono_ms = bb_column_integer(store, stmt, 2),
-        };
-        const char *token = bb_column_text(store, stmt, 0);
-        bb_text text = bb_text_on(session.token, sizeof session.token);
-        bb_text_add(&text, token ? token : "");
-        *out_session = session;
-    }
+    const char *token = bb_column_text(store, stmt, 0);
+    *out_session = (bb_session){
+        .id = id,
+        .confirmed = true,
+        .boot = bb_column_integer(store, stmt, 1),
+        .mono_ms = bb_column_integer(store, stmt, 2),
+    };
+    bb_text text = bb_text_on(out_session->token, sizeof out_session->token);
+    bb_text_add(&text, token ? token : "");
     bb_store_end(store, stmt);
-    return result == BB_ROW ? BUSBAR_OK
-                            : bb_store_fail(store, BUSBAR_ENOTFOUND, "an event names a session that is not stored");
+    return BUSBAR_OK;
 }
 
 int bb_session_find(bb_store *store, const char *token, int64_t *out_id)

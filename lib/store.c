@@ -200,18 +200,28 @@ static int prepare_integers(bb_store *store, const char *sql, const int64_t *val
     return result;
 }
 
-int bb_store_integer(bb_store *store, const char *sql, const int64_t *values, int count, int64_t *out_value)
+int bb_store_find(bb_store *store, const char *sql, const int64_t *values, int count, sqlite3_stmt **out_stmt)
 {
     sqlite3_stmt *stmt = NULL;
     int result = prepare_integers(store, sql, values, count, &stmt);
-    if (result < 0)
-        return result;
-    result = bb_store_step(store, stmt);
+    if (result == BUSBAR_OK)
+        result = bb_store_step(store, stmt);
     if (result == BB_ROW)
-        *out_value = bb_column_integer(store, stmt, 0);
-    if (result >= 0)
+        *out_stmt = stmt;
+    else if (result == BUSBAR_OK)
         bb_store_end(store, stmt);
     return result;
+}
+
+int bb_store_integer(bb_store *store, const char *sql, const int64_t *values, int count, int64_t *out_value)
+{
+    sqlite3_stmt *stmt = NULL;
+    int result = bb_store_find(store, sql, values, count, &stmt);
+    if (result != BB_ROW)
+        return result;
+    *out_value = bb_column_integer(store, stmt, 0);
+    bb_store_end(store, stmt);
+    return BB_ROW;
 }
 
 int bb_store_change(bb_store *store, const char *sql, const int64_t *values, int count)

@@ -66,6 +66,11 @@ int bb_store_execute_once(bb_store *store, const char *sql);
 int bb_store_read_pragma(bb_store *store, const char *sql, int64_t *out_value);
 /* Prepares, binds `count` integers, and reads the first column of the first row as an integer. BB_ROW, BUSBAR_OK if none. */
 int bb_store_integer(bb_store *store, const char *sql, const int64_t *values, int count, int64_t *out_value);
+/*
+ * Prepares, binds `count` integers, and steps once. BB_ROW with *out_stmt on the row (bb_store_end it), or BUSBAR_OK when
+ * there is none: then nothing is open.
+ */
+int bb_store_find(bb_store *store, const char *sql, const int64_t *values, int count, sqlite3_stmt **out_stmt);
 /* Prepares, binds `count` integers, runs. */
 int bb_store_change(bb_store *store, const char *sql, const int64_t *values, int count);
 
