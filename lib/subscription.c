@@ -45,7 +45,7 @@ static int look_for_work(bb_subscription *subscription, busbar *bus, uint64_t *o
         return result;
     uint64_t wait_us = bb_worker_wait_for(bus, due_ms);
     uint64_t lanes_us = wait_of_lanes(subscription, bus, cursors);
-    if (subscription->has_unrecorded)
+    if (subscription->has_unrecorded || subscription->broken)
         lanes_us = 0;
     *out_wait_us = lanes_us < wait_us ? lanes_us : wait_us;
     return BUSBAR_OK;
@@ -61,6 +61,8 @@ static int run(bb_worker *worker, busbar *bus, uint64_t deadline_us, uint64_t *o
     uint64_t lease_us = BUSBAR_FOREVER;
     result = bb_worker_hold(worker, bus, work_us == 0, &lease_us);
     if (result == BUSBAR_ELEASE) {
+        free(subscription->broken);
+        subscription->broken = NULL;
         subscription->has_unrecorded = false; /* another worker may have recorded more by now */
         *out_wait_us = lease_us;
         return BUSBAR_OK;
@@ -85,6 +87,7 @@ static void free_subscription(bb_worker *worker)
 {
     bb_subscription *subscription = (bb_subscription *)worker;
     bb_buffer_free(&subscription->copy);
+    free(subscription->broken);
     free(subscription);
 }
 

@@ -6,6 +6,8 @@
 #include "record.h"
 #include "worker.h"
 
+struct bb_broken; /* transaction_batch.c */
+
 typedef struct bb_subscription {
     bb_worker worker; /* first: a worker is cast to its subscription */
     busbar_handler_fn *fn;
@@ -16,6 +18,7 @@ typedef struct bb_subscription {
     bb_buffer copy;                               /* the event in the handler's hands */
     bb_advance unrecorded[BUSBAR_LANE_COUNT];     /* results of an outside handler that no commit has recorded yet */
     bool has_unrecorded;
+    struct bb_broken *broken; /* a batch whose handler committed it, and whose progress no commit has recorded yet */
 } bb_subscription;
 
 /* Runs the handler, guarded: inside it the bus can neither be stepped nor closed. Anything but a verdict counts as RETRY. */

@@ -3,7 +3,7 @@
  * Transactional delivery: many events per transaction, each in a savepoint. What handlers write, what they publish and the
  * cursor commit together. The batch ends by time, so that the write lock is never held long.
  */
-#include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "log.h"
@@ -160,6 +160,41 @@ static int write_progress(batch *b)
     return result;
 }
 
+struct bb_broken {
+    batch b;
+    attempt a;
+};
+
+/* The batch is a copy: what is counted here must not be counted twice if the commit fails. */
+static int record_broken(batch b, const attempt *a)
+{
+    bb_store *store = &b.bus->store;
+    int result = bb_worker_begin(&b.subscription->worker, b.bus);
+    if (result < 0)
+        return result;
+    if (a->n == 0)
+        touch(&b, a->lane, a->seq);
+    result = record_failure(&b, a, false, BROKEN_TEXT);
+    if (result == BUSBAR_OK)
+        result = write_progress(&b);
+    if (result < 0) {
+        bb_store_rollback(store);
+        return result;
+    }
+    return bb_store_commit(store);
+}
+
+/* Without memory for it the events of the batch come once more: a handler that commits is not worth more. */
+static void keep_broken(const batch *b, const attempt *a)
+{
+    struct bb_broken *broken = malloc(sizeof *broken);
+    if (!broken)
+        return;
+    broken->b = *b;
+    broken->a = *a;
+    b->subscription->broken = broken;
+}
+
 /*
  * The handler took the batch's transaction away. If it committed, everything before the event in hand is kept: the cursor
  * follows, and the event counts as failed. If it rolled back, everything is undone: the events come again, one by one, so
@@ -176,19 +211,22 @@ static int recover(batch *b, const attempt *a)
     }
     if (b->subscription->one_by_one > 0)
         b->subscription->one_by_one--;
-    int result = bb_worker_begin(&b->subscription->worker, b->bus);
+    int result = record_broken(*b, a);
+    if (result < 0 && committed)
+        keep_broken(b, a);
+    return result;
+}
+
+/* Records what a former batch could not: nothing more is handled before. */
+static int record_kept(bb_subscription *subscription)
+{
+    struct bb_broken *broken = subscription->broken;
+    int result = broken ? record_broken(broken->b, &broken->a) : BUSBAR_OK;
     if (result < 0)
         return result;
-    if (a->n == 0)
-        touch(b, a->lane, a->seq);
-    result = record_failure(b, a, false, BROKEN_TEXT);
-    if (result == BUSBAR_OK)
-        result = write_progress(b);
-    if (result < 0) {
-        bb_store_rollback(store);
-        return result;
-    }
-    return bb_store_commit(store);
+    free(broken);
+    subscription->broken = NULL;
+    return BUSBAR_OK;
 }
 
 static int run_exceptions(batch *b, attempt *a)
@@ -367,7 +405,9 @@ int bb_transaction_batch(bb_subscription *subscription, busbar *bus, uint64_t de
         return BUSBAR_OK;
     uint64_t hold_until_us = b.started_us + bus->options.write_hold_us;
     b.until_us = hold_until_us < deadline_us ? hold_until_us : deadline_us;
-    int result = begin(&b);
+    int result = record_kept(subscription);
+    if (result == BUSBAR_OK)
+        result = begin(&b);
     if (result < 0)
         return result;
     attempt a = {.lane = BUSBAR_NORMAL};

@@ -288,6 +288,52 @@ static void p7_a_handler_that_rolls_back_is_caught(void **unused)
     misuse_is_caught("ROLLBACK; BEGIN IMMEDIATE", false);
 }
 
+/* Commits the bus's transaction, and lets another connection take the lock before the bus can record that. */
+static busbar_verdict commit_and_lose_the_lock(busbar *bus, const busbar_record *event, busbar_reason *reason,
+                                               void *ctx)
+{
+    log *l = ctx;
+    if (l->calls == 1 && strcmp(event->type, "a.guilty") == 0) {
+        sql(l->db, "COMMIT");
+        sql(l->watermark_db, "BEGIN IMMEDIATE");
+    }
+    sqlite3 *lock = l->watermark_db;
+    l->watermark_db = NULL;
+    busbar_verdict verdict = handle(bus, event, reason, ctx);
+    l->watermark_db = lock;
+    return verdict;
+}
+
+static void p7_a_commit_is_accounted_for_even_if_the_database_is_locked_then(void **unused)
+{
+    (void)unused;
+    fixture f;
+    fixture_open(&f);
+    log l = {.db = f.db, .watermark_db = fixture_connect(&f)};
+    busbar_handler handler = handler_of("h", "#", &l);
+    handler.fn = commit_and_lose_the_lock;
+    handler.retry.base_ms = handler.retry.cap_ms = 3600000;
+    subscribe(&f, handler);
+    publish(f.bus, "a.before");
+    publish(f.bus, "a.guilty");
+    publish(f.bus, "a.after");
+    for (int i = 0; i < 10; i++) {
+        uint64_t wait_us;
+        assert_code(f.bus, busbar_step(f.bus, 1000, &wait_us), BUSBAR_OK);
+        busbar_sim_advance(f.sim, 10000);
+    }
+    assert_string_equal(l.text, "a.before/1 a.guilty/1 ");
+    sql(l.watermark_db, "COMMIT");
+    settle(&f, 100);
+    assert_string_equal(l.text, "a.before/1 a.guilty/1 a.after/1 ");
+    busbar_progress p = progress_of(f.bus, "h", BUSBAR_NORMAL);
+    assert_int_equal(p.delivered, 2);
+    assert_int_equal(p.retrying, 1);
+    assert_balanced(f.bus, "h");
+    sqlite3_close(l.watermark_db);
+    fixture_close(&f);
+}
+
 /* ---- Failing events ---- */
 
 static void a_failing_event_is_tried_again_and_dies_in_the_end(void **unused)
@@ -624,6 +670,7 @@ int main(void)
         cmocka_unit_test(p7_a_crash_between_batches_repeats_nothing),
         cmocka_unit_test(p7_a_handler_that_commits_is_caught),
         cmocka_unit_test(p7_a_handler_that_rolls_back_is_caught),
+        cmocka_unit_test(p7_a_commit_is_accounted_for_even_if_the_database_is_locked_then),
         cmocka_unit_test(a_failing_event_is_tried_again_and_dies_in_the_end),
         cmocka_unit_test(dead_at_once_and_retry_over_a_reboot),
         cmocka_unit_test(at_the_bound_of_exceptions_the_lane_stops_and_says_so),
