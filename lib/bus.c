@@ -217,9 +217,7 @@ int busbar_migrate(busbar *bus)
     if (result < 0)
         return result;
     bool in_transaction = bb_store_in_transaction(&bus->store);
-    sqlite3_int64 application_rowid = bus->store.sql->last_insert_rowid(bus->store.db);
     result = bb_schema_migrate(&bus->store, bb_schema_steps, bb_schema_step_count);
-    bus->store.sql->set_last_insert_rowid(bus->store.db, application_rowid);
     if (result == BUSBAR_OK && !in_transaction)
         bus->schema_confirmed = true;
     return result;

@@ -24,7 +24,6 @@ static const char NEXT_DUE[] = "SELECT min(CASE WHEN due_boot = ?2 THEN due_ms E
                                " WHERE consumer = ?1 AND state <> 3 AND state = 2";
 static const char READ_DUE[] = READ_COLUMNS " WHERE consumer = ?1 AND state <> 3 AND state = 2 AND n > ?4"
                                             " AND (due_boot <> ?2 OR due_ms <= ?3) ORDER BY n LIMIT 1";
-static const char READ[] = READ_COLUMNS " WHERE n = ?1";
 static const char READ_AFTER[] = READ_COLUMNS " WHERE consumer = ?1 AND lane = ?2 AND seq > ?3 ORDER BY seq LIMIT 1";
 static const char READ_AT[] = READ_COLUMNS " WHERE consumer = ?1 AND lane = ?2 AND seq = ?3";
 static const char READ_ANY[] = READ_COLUMNS " WHERE lane = ?1 AND seq = ?2 ORDER BY n LIMIT 1";
@@ -95,11 +94,6 @@ int bb_exception_read_due(bb_store *store, int64_t consumer, int64_t boot, int64
 {
     int64_t values[] = {consumer, boot, now_ms, after};
     return bb_store_find(store, READ_DUE, values, 4, out_stmt);
-}
-
-int bb_exception_read(bb_store *store, int64_t n, sqlite3_stmt **out_stmt)
-{
-    return bb_store_find(store, READ, &n, 1, out_stmt);
 }
 
 int bb_exception_read_after(bb_store *store, int64_t consumer, busbar_lane lane, int64_t after, sqlite3_stmt **out_stmt)

@@ -46,8 +46,6 @@ int bb_exception_next_due(bb_store *store, int64_t consumer, int64_t boot, int64
 /* The first one that waits for retry, is due, and has n > after. BB_ROW (bb_store_end it) or BUSBAR_OK: none. */
 int bb_exception_read_due(bb_store *store, int64_t consumer, int64_t boot, int64_t now_ms, int64_t after,
                           sqlite3_stmt **out_stmt);
-/* The one of this number. BB_ROW (bb_store_end it) or BUSBAR_OK: none. */
-int bb_exception_read(bb_store *store, int64_t n, sqlite3_stmt **out_stmt);
 /* The first of a consumer and lane with seq > after. BB_ROW (bb_store_end it) or BUSBAR_OK: none. */
 int bb_exception_read_after(bb_store *store, int64_t consumer, busbar_lane lane, int64_t after,
                             sqlite3_stmt **out_stmt);

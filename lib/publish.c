@@ -231,10 +231,10 @@ static int enter(busbar *bus, bb_scope *out_scope, bool *out_committed_view)
     if (result < 0)
         return result;
     *out_committed_view = !writing;
-    if (*out_scope == BB_SCOPE_SAVEPOINT && !writing && bus->schema_confirmed) {
+    if (!out_scope->own && !writing && bus->schema_confirmed) {
         result = bb_store_take_write_lock(&bus->store);
         if (result < 0)
-            return bb_store_leave(&bus->store, *out_scope, result);
+            return bb_store_leave(&bus->store, out_scope, result);
     }
     return BUSBAR_OK;
 }
@@ -242,16 +242,14 @@ static int enter(busbar *bus, bb_scope *out_scope, bool *out_committed_view)
 static int publish_in_scope(busbar *bus, publication *p, busbar_id *out_id)
 {
     bb_store *store = &bus->store;
-    sqlite3_int64 application_rowid = store->sql->last_insert_rowid(store->db);
     bb_scope scope;
     bool committed_view = false;
     int result = enter(bus, &scope, &committed_view);
     if (result < 0)
         return result;
     busbar_id id = {.seq = 0};
-    result = bb_store_leave(store, scope, write_all(bus, p, committed_view, &id));
-    store->sql->set_last_insert_rowid(store->db, application_rowid);
-    if (result >= 0 && scope == BB_SCOPE_TRANSACTION)
+    result = bb_store_leave(store, &scope, write_all(bus, p, committed_view, &id));
+    if (result >= 0 && scope.own)
         confirm_all(bus, p->kind);
     if (result >= 0 && out_id)
         *out_id = id;
@@ -328,15 +326,13 @@ int busbar_publish(busbar *bus, const busbar_event *event, busbar_id *out_id)
 static int store_kind(busbar *bus, bb_kind *kind)
 {
     bb_store *store = &bus->store;
-    sqlite3_int64 application_rowid = store->sql->last_insert_rowid(store->db);
     bb_scope scope;
     bool committed_view = false;
     int result = enter(bus, &scope, &committed_view);
     if (result < 0)
         return result;
-    result = bb_store_leave(store, scope, ensure_identity(bus, kind, committed_view));
-    store->sql->set_last_insert_rowid(store->db, application_rowid);
-    if (result >= 0 && scope == BB_SCOPE_TRANSACTION)
+    result = bb_store_leave(store, &scope, ensure_identity(bus, kind, committed_view));
+    if (result >= 0 && scope.own)
         confirm_all(bus, kind);
     return result;
 }

@@ -426,15 +426,13 @@ static int fill(bb_route *route, const busbar_route *config)
 static int make_durable(busbar *bus, bb_route *route, const bb_worker_desc *desc)
 {
     bb_scope scope;
-    sqlite3_int64 application_rowid = bus->store.sql->last_insert_rowid(bus->store.db);
     int result = bb_store_enter(&bus->store, &scope);
     if (result < 0)
         return result;
     result = bb_handle_ensure_schema(bus);
     if (result == BUSBAR_OK)
         result = bb_worker_init(&route->worker, &API, bus, desc);
-    result = bb_store_leave(&bus->store, scope, result);
-    bus->store.sql->set_last_insert_rowid(bus->store.db, application_rowid);
+    result = bb_store_leave(&bus->store, &scope, result);
     return result;
 }
 

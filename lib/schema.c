@@ -197,7 +197,7 @@ int bb_schema_migrate(bb_store *store, const bb_schema_step *steps, size_t count
     result = bb_store_enter(store, &scope);
     if (result < 0)
         return result;
-    return bb_store_leave(store, scope, take_steps(store, steps, count));
+    return bb_store_leave(store, &scope, take_steps(store, steps, count));
 }
 
 int bb_schema_check(bb_store *store)

@@ -9,7 +9,6 @@ static const char FIND_BOOT[] = "SELECT id FROM main.busbar_boot WHERE boot = ?1
 static const char INSERT_BOOT[] = "INSERT INTO main.busbar_boot (boot) VALUES (?1)";
 static const char HAS_SESSION[] = "SELECT 1 FROM main.busbar_session WHERE id = ?1 AND token = ?2";
 static const char LOAD_SESSION[] = "SELECT token, boot, mono_ms FROM main.busbar_session WHERE id = ?1";
-static const char FIND_SESSION[] = "SELECT id FROM main.busbar_session WHERE token = ?1";
 static const char NEXT_SESSION[] = "SELECT next_session FROM main.busbar_meta WHERE id = 1";
 static const char COUNT_SESSION[] = "UPDATE main.busbar_meta SET next_session = ?1 + 1 WHERE id = 1";
 static const char INSERT_SESSION[] =
@@ -190,20 +189,4 @@ int bb_session_load(bb_store *store, int64_t id, bb_session *out_session)
     bb_text_add(&text, token ? token : "");
     bb_store_end(store, stmt);
     return BUSBAR_OK;
-}
-
-int bb_session_find(bb_store *store, const char *token, int64_t *out_id)
-{
-    sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, FIND_SESSION, &stmt);
-    if (result < 0)
-        return result;
-    bb_bind_text(store, stmt, 1, token);
-    result = bb_store_step(store, stmt);
-    if (result < 0)
-        return result;
-    if (result == BB_ROW)
-        *out_id = bb_column_integer(store, stmt, 0);
-    bb_store_end(store, stmt);
-    return result == BB_ROW ? BUSBAR_OK : bb_store_fail(store, BUSBAR_ENOTFOUND, "no session has this token");
 }

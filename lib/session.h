@@ -39,7 +39,5 @@ int bb_session_confirm(bb_session *session, bb_boot *boot, bb_store *store);
 
 /* Reads a session by its number. BUSBAR_ENOTFOUND. */
 int bb_session_load(bb_store *store, int64_t id, bb_session *out_session);
-/* Finds a session's number by its token. BUSBAR_ENOTFOUND. */
-int bb_session_find(bb_store *store, const char *token, int64_t *out_id);
 
 #endif

@@ -474,7 +474,7 @@ int bb_store_enter(bb_store *store, bb_scope *out_scope)
     if (result == BUSBAR_OK)
         result = inside ? bb_store_execute(store, SAVEPOINT) : bb_store_begin(store);
     if (result == BUSBAR_OK)
-        *out_scope = inside ? BB_SCOPE_SAVEPOINT : BB_SCOPE_TRANSACTION;
+        *out_scope = (bb_scope){.own = !inside, .application_rowid = store->sql->last_insert_rowid(store->db)};
     return result;
 }
 
@@ -496,14 +496,19 @@ static int leave_savepoint(bb_store *store, int result)
     return result < 0 ? result : (released < 0 ? released : result);
 }
 
-int bb_store_leave(bb_store *store, bb_scope scope, int result)
+static int leave_transaction(bb_store *store, int result)
 {
-    if (scope == BB_SCOPE_SAVEPOINT)
-        return leave_savepoint(store, result);
     if (result < 0) {
         bb_store_rollback(store);
         return result;
     }
     int committed = bb_store_commit(store);
     return committed < 0 ? committed : result;
+}
+
+int bb_store_leave(bb_store *store, const bb_scope *scope, int result)
+{
+    result = scope->own ? leave_transaction(store, result) : leave_savepoint(store, result);
+    store->sql->set_last_insert_rowid(store->db, scope->application_rowid);
+    return result;
 }

@@ -120,8 +120,11 @@ int bb_store_begin_synced(bb_store *store);
  * caller's. leave() keeps the writes if `result` is not negative, else undoes them; it returns `result`, or why keeping
  * failed (BUSBAR_EROLLEDBACK if SQLite ended the caller's transaction).
  */
-typedef enum bb_scope { BB_SCOPE_TRANSACTION, BB_SCOPE_SAVEPOINT } bb_scope;
+typedef struct bb_scope {
+    bool own;                        /* a transaction of our own; else a savepoint in the caller's */
+    sqlite3_int64 application_rowid; /* the connection's last_insert_rowid, which leave() puts back */
+} bb_scope;
 int bb_store_enter(bb_store *store, bb_scope *out_scope);
-int bb_store_leave(bb_store *store, bb_scope scope, int result);
+int bb_store_leave(bb_store *store, const bb_scope *scope, int result);
 
 #endif

@@ -207,11 +207,9 @@ int busbar_subscribe(busbar *bus, const busbar_handler *handlers, size_t count)
         return result;
     bb_worker *chain = NULL;
     bb_scope scope;
-    sqlite3_int64 application_rowid = bus->store.sql->last_insert_rowid(bus->store.db);
     result = bb_store_enter(&bus->store, &scope);
     if (result == BUSBAR_OK)
-        result = bb_store_leave(&bus->store, scope, make_all(bus, handlers, count, &chain));
-    bus->store.sql->set_last_insert_rowid(bus->store.db, application_rowid);
+        result = bb_store_leave(&bus->store, &scope, make_all(bus, handlers, count, &chain));
     if (result < 0) {
         free_chain(chain);
         return result;
