@@ -23,10 +23,11 @@ static const char help[] =
     "  head - start = filtered + delivered + dead + expired + evicted + retrying + (head - cursor)\n"
     "\n"
     "  --json            one object: database, schema_version, healthy, database_bytes,\n"
-    "                    wal_bytes, free_bytes, lanes (by name: head, first, watermark), and\n"
-    "                    consumers (each with name, class, pattern, worker, last_error,\n"
-    "                    pending, retrying, dead, oldest_ms, rate_per_s, eta_s, lanes); what\n"
-    "                    is not known is null\n";
+    "                    wal_bytes, free_bytes, wal_race (this SQLite can, very rarely,\n"
+    "                    damage a WAL database that several connections write), lanes (by\n"
+    "                    name: head, first, watermark), and consumers (each with name,\n"
+    "                    class, pattern, worker, last_error, pending, retrying, dead,\n"
+    "                    oldest_ms, rate_per_s, eta_s, lanes); what is not known is null\n";
 
 enum { OPT_JSON };
 
@@ -144,6 +145,7 @@ static int print_json(report *self)
     add_known(json, "database_bytes", self->status.database_bytes);
     add_known(json, "wal_bytes", self->status.wal_bytes);
     add_known(json, "free_bytes", self->status.free_bytes);
+    json_bool(json, "wal_race", self->status.wal_race);
     json_begin(json, "lanes", '{');
     for (size_t i = 0; i < LANE_COUNT; i++)
         add_lane(json, &self->status, lanes[i]);
@@ -170,6 +172,10 @@ static void print_sizes(const report *self)
     out_cell("size", OUT_BOLD, 10);
     out_line("%s, of it free %s, and WAL %s", human_bytes(status->database_bytes).text,
              human_bytes(status->free_bytes).text, status->wal_bytes < 0 ? "-" : human_bytes(status->wal_bytes).text);
+    if (status->wal_race) {
+        out_cell("risk", OUT_BOLD, 10);
+        out_line("this SQLite can, very rarely, damage a WAL database that several connections write; 3.51.3 cannot");
+    }
     out_text("\n");
 }
 

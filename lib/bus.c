@@ -64,7 +64,9 @@ static int check_arguments(sqlite3 *db, const busbar_options *options, busbar_er
         return fail_open(out_error, BUSBAR_EINVAL, "options.sqlite has another size than this library's busbar_sqlite");
     if (sql->libversion_number() < SQLITE_VERSION_MIN)
         return fail_open(out_error, BUSBAR_EOLDSQLITE, busbar_error_text(BUSBAR_EOLDSQLITE));
-    if (!same_copy(sql, db))
+    if (options->checkpoint_db == db)
+        return fail_open(out_error, BUSBAR_EINVAL, "options.checkpoint_db is the bus's own connection");
+    if (!same_copy(sql, db) || (options->checkpoint_db && !same_copy(sql, options->checkpoint_db)))
         return fail_open(out_error, BUSBAR_ECOPY, busbar_error_text(BUSBAR_ECOPY));
     return BUSBAR_OK;
 }
@@ -154,6 +156,8 @@ int busbar_open(busbar **out_bus, sqlite3 *db, const busbar_options *options, bu
     bb_store_init(&bus->store, options->sqlite ? options->sqlite : &linked_routines, db);
     bb_reader_init(&bus->reader, &bus->store);
     result = open_on(bus, options);
+    if (result == BUSBAR_OK)
+        result = bb_checkpoint_init(&bus->checkpoint, &bus->store, options->checkpoint_db);
     if (result < 0) {
         if (out_error)
             *out_error = bus->store.error;
@@ -208,6 +212,11 @@ int busbar_close(busbar *bus)
 }
 
 /* ---- The rest ---- */
+
+bool busbar_wal_race(const struct busbar_sqlite *sqlite)
+{
+    return bb_checkpoint_racing((sqlite ? sqlite : &linked_routines)->libversion_number());
+}
 
 int busbar_migrate(busbar *bus)
 {

@@ -4,6 +4,7 @@
 #define BB_HANDLE_H
 
 #include "buffer.h"
+#include "checkpoint.h"
 #include "kind.h"
 #include "reader.h"
 #include "session.h"
@@ -33,6 +34,8 @@ struct busbar {
     busbar_clock_quality clock_noted;
     uint64_t write_free_us; /* the write lock is left to others until then */
     uint64_t prune_due_us;
+    uint64_t checkpoint_due_us; /* not before */
+    bb_checkpoint checkpoint;
     bool prune_wanted; /* something was finished since the last look for something to prune */
     bool in_handler;
 

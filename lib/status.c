@@ -31,6 +31,7 @@ static int read_sizes(bb_store *store, busbar_status *status)
     status->database_bytes = pages * page_bytes;
     status->free_bytes = free_pages * page_bytes;
     status->wal_bytes = bb_store_wal_bytes(store);
+    status->wal_race = status->wal_bytes >= 0 && bb_checkpoint_racing(store->sql->libversion_number());
     return result;
 }
 

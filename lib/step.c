@@ -7,8 +7,9 @@
 #include "watermark.h"
 #include "worker.h"
 
-#define LOCKED_PAUSE_US 2000u   /* before trying again when another connection holds the lock */
-#define PRUNE_PAUSE_US  100000u /* between two looks for something to prune */
+#define LOCKED_PAUSE_US     2000u    /* before trying again when another connection holds the lock */
+#define PRUNE_PAUSE_US      100000u  /* between two looks for something to prune */
+#define CHECKPOINT_PAUSE_US 1000000u /* after a checkpoint that readers kept from its end */
 
 static uint64_t sooner(uint64_t a, uint64_t b)
 {
@@ -126,6 +127,24 @@ static int prune(busbar *bus, uint64_t *wait_us)
     return result == BUSBAR_ELOCKED || result == BUSBAR_ESTALE ? BUSBAR_OK : result;
 }
 
+/* When the WAL has grown, and not while the write lock is the application's. */
+static int checkpoint(busbar *bus, uint64_t *wait_us)
+{
+    uint64_t now_us = bb_handle_now_us(bus);
+    uint64_t pause_us = bb_worker_courtesy_us(bus, now_us);
+    bool done = false;
+    if (now_us < bus->checkpoint_due_us || !bb_checkpoint_due(&bus->checkpoint))
+        return BUSBAR_OK;
+    if (pause_us > 0) {
+        *wait_us = sooner(*wait_us, pause_us);
+        return BUSBAR_OK;
+    }
+    int result = bb_checkpoint_run(&bus->checkpoint, &bus->store, &done);
+    bb_worker_wrote(bus, now_us);
+    bus->checkpoint_due_us = done ? 0 : bb_handle_now_us(bus) + CHECKPOINT_PAUSE_US;
+    return result == BUSBAR_ELOCKED || result == BUSBAR_ESTALE ? BUSBAR_OK : result;
+}
+
 static int work(busbar *bus, uint32_t budget_us, uint64_t *out_wait_us)
 {
     uint64_t deadline_us = bb_handle_now_us(bus) + budget_us;
@@ -141,6 +160,8 @@ static int work(busbar *bus, uint32_t budget_us, uint64_t *out_wait_us)
     } while (result == BUSBAR_OK && wait_us == 0 && bb_handle_now_us(bus) < deadline_us);
     if (result == BUSBAR_OK)
         result = prune(bus, &wait_us);
+    if (result == BUSBAR_OK)
+        result = checkpoint(bus, &wait_us);
     if (result == BUSBAR_OK)
         *out_wait_us = wait_us;
     return result;

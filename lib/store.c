@@ -88,6 +88,11 @@ static int code_of_sqlite(int native)
 
 int bb_store_fail_sqlite(bb_store *store, int native, const char *what)
 {
+    return bb_store_fail_on(store, store->db, native, what);
+}
+
+int bb_store_fail_on(bb_store *store, sqlite3 *db, int native, const char *what)
+{
     int code = code_of_sqlite(native);
     store->error.code = code;
     store->error.native = native;
@@ -98,7 +103,7 @@ int bb_store_fail_sqlite(bb_store *store, int native, const char *what)
     bb_text_add(&detail, ": ");
     bb_text_add(&detail, busbar_error_text(code));
     bb_text_add(&detail, " (SQLite: ");
-    bb_text_add(&detail, store->sql->errmsg(store->db));
+    bb_text_add(&detail, store->sql->errmsg(db));
     bb_text_add(&detail, ")");
     return code;
 }

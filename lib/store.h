@@ -47,6 +47,8 @@ bool bb_store_writing(const bb_store *store);
 int bb_store_fail(bb_store *store, int code, const char *text);
 /* Records SQLite's current error while doing `what` ("read the cursor of a consumer"). Returns our code for it. */
 int bb_store_fail_sqlite(bb_store *store, int native, const char *what);
+/* The same for another connection than the store's. */
+int bb_store_fail_on(bb_store *store, sqlite3 *db, int native, const char *what);
 
 /*
  * Gives the prepared statement of a text, reset. `sql` must be a static text: its address is remembered. The statement stays

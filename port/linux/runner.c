@@ -31,6 +31,11 @@
 
 static const busbar_sqlite linked_routines = BUSBAR_SQLITE_ROUTINES;
 
+typedef struct connection {
+    busbar_linux_database *database; /* NULL if the caller opened it */
+    sqlite3 *db;
+} connection;
+
 struct busbar_runner {
     pthread_t thread;
     int signal_fd; /* eventfd: look at `stopping`, or just step */
@@ -40,8 +45,8 @@ struct busbar_runner {
     busbar_options bus_options;
 
     /* The thread's own. */
-    busbar_linux_database *database; /* NULL if the caller opened the connection */
-    sqlite3 *db;
+    connection main;
+    connection checkpoint; /* for checkpoints alone; only with a SQLite that needs it */
     busbar *bus;
     int bus_fd; /* -1: none, then the bus is polled */
     int close_result;
@@ -87,12 +92,11 @@ static const busbar_sqlite *routines(const busbar_runner *runner)
     return runner->bus_options.sqlite != NULL ? runner->bus_options.sqlite : &linked_routines;
 }
 
-static int open_database(busbar_runner *runner, busbar_error *error)
+static int open_connection(const busbar_runner_options *options, connection *out, busbar_error *error)
 {
-    const busbar_runner_options *options = &runner->options;
     if (options->open != NULL) {
-        runner->db = options->open(options->ctx, error);
-        if (runner->db != NULL)
+        out->db = options->open(options->ctx, error);
+        if (out->db != NULL)
             return BUSBAR_OK;
         if (error->code >= 0)
             return bb_linux_error_set(error, BUSBAR_ECANTOPEN, 0, "runner: the caller's opener gave no connection");
@@ -100,10 +104,41 @@ static int open_database(busbar_runner *runner, busbar_error *error)
     }
     busbar_linux_database_options how = {.size = sizeof how,
                                          .mode = options->create ? BUSBAR_LINUX_CREATE : BUSBAR_LINUX_WRITE};
-    int rc = busbar_linux_database_open(&runner->database, options->path, &how, error);
+    int rc = busbar_linux_database_open(&out->database, options->path, &how, error);
     if (rc == BUSBAR_OK)
-        runner->db = busbar_linux_database_handle(runner->database);
+        out->db = busbar_linux_database_handle(out->database);
     return rc;
+}
+
+static void close_connection(const busbar_runner_options *options, connection *which)
+{
+    if (options->open != NULL && which->db != NULL)
+        options->close(options->ctx, which->db);
+    busbar_linux_database_close(which->database);
+}
+
+/* Runs a text without answer; what cannot be prepared has nothing to run. */
+static void execute(const busbar_runner *runner, const char *text)
+{
+    const busbar_sqlite *sql = routines(runner);
+    sqlite3_stmt *stmt = NULL;
+    if (sql->prepare_v3(runner->main.db, text, -1, 0, &stmt, NULL) == SQLITE_OK)
+        sql->step(stmt);
+    sql->finalize(stmt);
+}
+
+/* With a SQLite that has the WAL-reset race, only the bus checkpoints, over a connection of its own. */
+static int open_connections(busbar_runner *runner, busbar_error *error)
+{
+    int rc = open_connection(&runner->options, &runner->main, error);
+    if (rc < 0 || runner->bus_options.checkpoint_db != NULL || !busbar_wal_race(runner->bus_options.sqlite))
+        return rc;
+    rc = open_connection(&runner->options, &runner->checkpoint, error);
+    if (rc < 0)
+        return rc;
+    execute(runner, "PRAGMA wal_autocheckpoint=0");
+    runner->bus_options.checkpoint_db = runner->checkpoint.db;
+    return BUSBAR_OK;
 }
 
 static int set_up(busbar_runner *runner, busbar_error *error)
@@ -117,7 +152,7 @@ static int set_up(busbar_runner *runner, busbar_error *error)
             bb_linux_error_set(error, rc, 0, "runner: its setup callback failed: %s", busbar_error_text(rc));
         return rc;
     }
-    if (routines(runner)->get_autocommit(runner->db) == 0)
+    if (routines(runner)->get_autocommit(runner->main.db) == 0)
         return bb_linux_error_set(error, BUSBAR_ETXN, 0,
                                   "runner: its setup callback left a transaction open; commit it");
     return BUSBAR_OK;
@@ -134,9 +169,9 @@ static void find_descriptor(busbar_runner *runner, busbar_error *error)
 
 static int begin(busbar_runner *runner, busbar_error *error)
 {
-    int rc = open_database(runner, error);
+    int rc = open_connections(runner, error);
     if (rc == BUSBAR_OK)
-        rc = busbar_open(&runner->bus, runner->db, &runner->bus_options, error);
+        rc = busbar_open(&runner->bus, runner->main.db, &runner->bus_options, error);
     if (rc == BUSBAR_OK)
         rc = set_up(runner, error);
     if (rc == BUSBAR_OK)
@@ -144,27 +179,17 @@ static int begin(busbar_runner *runner, busbar_error *error)
     return rc;
 }
 
-static void roll_back(const busbar_runner *runner)
-{
-    const busbar_sqlite *sql = routines(runner);
-    sqlite3_stmt *stmt = NULL;
-    if (sql->prepare_v3(runner->db, "ROLLBACK", -1, 0, &stmt, NULL) == SQLITE_OK)
-        sql->step(stmt);
-    sql->finalize(stmt);
-}
-
 /* A transaction that the caller's code forgot would keep the bus from closing; nobody else can end it. */
 static void end(busbar_runner *runner)
 {
     if (runner->bus != NULL) {
-        if (routines(runner)->get_autocommit(runner->db) == 0)
-            roll_back(runner);
+        if (routines(runner)->get_autocommit(runner->main.db) == 0)
+            execute(runner, "ROLLBACK");
         runner->close_result = busbar_close(runner->bus);
         assert(runner->close_result != BUSBAR_EMISUSE && runner->close_result != BUSBAR_ETXN);
     }
-    if (runner->options.open != NULL && runner->db != NULL)
-        runner->options.close(runner->options.ctx, runner->db);
-    busbar_linux_database_close(runner->database);
+    close_connection(&runner->options, &runner->checkpoint);
+    close_connection(&runner->options, &runner->main);
 }
 
 /* ---- The thread: working ----------------------------------------------------------------------------------------- */

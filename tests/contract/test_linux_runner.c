@@ -146,7 +146,8 @@ static sqlite3 *open_own(void *ctx, busbar_error *out_error)
         return NULL;
     }
     sqlite3_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
-    connection_of_setup = db;
+    if (connection_of_setup == NULL)
+        connection_of_setup = db; /* a second one would be for checkpoints */
     count_up(&it->opened);
     return db;
 }
@@ -154,8 +155,16 @@ static sqlite3 *open_own(void *ctx, busbar_error *out_error)
 static void close_own(void *ctx, sqlite3 *db)
 {
     place *it = ctx;
+    if (connection_of_setup == db)
+        connection_of_setup = NULL;
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     count_up(&it->closed);
+}
+
+/* What a runner opens: with a SQLite that has the WAL-reset race, one more for checkpoints. */
+static unsigned connections(void)
+{
+    return busbar_wal_race(NULL) ? 2 : 1;
 }
 
 static busbar_runner_options options_of(place *it)
@@ -476,8 +485,8 @@ static void a_failing_setup_is_the_result_of_the_start(void **state)
     busbar_runner_options options = own_options_of(it);
     it->setup_result = BUSBAR_EPATTERN;
     expect_no_start(&options, BUSBAR_EPATTERN);
-    assert_int_equal(count_get(&it->opened), 2);
-    assert_int_equal(count_get(&it->closed), 2);
+    assert_int_equal(count_get(&it->opened), 2 * connections());
+    assert_int_equal(count_get(&it->closed), 2 * connections());
 }
 
 static void a_setup_that_leaves_a_transaction_open_is_refused(void **state)
@@ -486,7 +495,7 @@ static void a_setup_that_leaves_a_transaction_open_is_refused(void **state)
     busbar_runner_options options = own_options_of(it);
     it->setup_sql = "BEGIN";
     expect_no_start(&options, BUSBAR_ETXN);
-    assert_int_equal(count_get(&it->closed), 2);
+    assert_int_equal(count_get(&it->closed), 2 * connections());
 }
 
 static sqlite3 *open_nothing(void *ctx, busbar_error *out_error)
@@ -505,7 +514,7 @@ static void an_opener_that_gives_nothing_is_the_result_of_the_start(void **state
     assert_int_equal(count_get(&it->closed), 0);
 }
 
-static void the_callers_connection_is_opened_and_closed_once(void **state)
+static void the_callers_connections_are_opened_and_closed_once(void **state)
 {
     place *it = *state;
     busbar_runner_options options = own_options_of(it);
@@ -514,8 +523,8 @@ static void the_callers_connection_is_opened_and_closed_once(void **state)
     assert_true(count_await(&it->handled, 1));
     assert_int_equal(count_get(&it->closed), 0);
     assert_int_equal(busbar_runner_stop(runner), BUSBAR_OK);
-    assert_int_equal(count_get(&it->opened), 1);
-    assert_int_equal(count_get(&it->closed), 1);
+    assert_int_equal(count_get(&it->opened), connections());
+    assert_int_equal(count_get(&it->closed), connections());
 }
 
 /* ---- Failing (P12) ----------------------------------------------------------------------------------------------- */
@@ -638,7 +647,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_failing_setup_is_the_result_of_the_start, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_setup_that_leaves_a_transaction_open_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_opener_that_gives_nothing_is_the_result_of_the_start, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_callers_connection_is_opened_and_closed_once, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_callers_connections_are_opened_and_closed_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failure_is_told_and_outlived, set_up_faulty, tear_down_faulty),
         cmocka_unit_test_setup_teardown(after_a_failure_only_a_stop_ends_the_wait, set_up_faulty, tear_down_faulty),
     };

@@ -6,12 +6,17 @@
 
 typedef struct counted_file {
     sqlite3_file base;
-    int durable; /* a database, WAL or journal: it counts */
+    int durable;  /* a database, WAL or journal: it counts */
+    int database; /* the database itself */
     sqlite3_file *real;
 } counted_file;
 
 static sqlite3_vfs vfs;
 static sync_counts counts;
+static int write_locks; /* held by connections: at most one per file */
+
+#define WAL_WRITE_LOCK                                                                                                 \
+    0 /* its place among the locks of a WAL-index (sqlite.org, "WAL-mode File Format", section 2.3) */
 
 static sqlite3_file *real_of(sqlite3_file *file)
 {
@@ -32,6 +37,10 @@ static int on_write(sqlite3_file *file, const void *data, int size, sqlite3_int6
 {
     if (((counted_file *)file)->durable)
         counts.unsynced_bytes += size;
+    if (((counted_file *)file)->database) {
+        counts.database_writes++;
+        counts.unlocked_writes += write_locks == 0;
+    }
     return real_of(file)->pMethods->xWrite(real_of(file), data, size, offset);
 }
 
@@ -89,7 +98,10 @@ static int on_shm_map(sqlite3_file *file, int page, int size, int extend, void v
 
 static int on_shm_lock(sqlite3_file *file, int offset, int count, int flags)
 {
-    return real_of(file)->pMethods->xShmLock(real_of(file), offset, count, flags);
+    int result = real_of(file)->pMethods->xShmLock(real_of(file), offset, count, flags);
+    if (result == SQLITE_OK && offset == WAL_WRITE_LOCK && (flags & SQLITE_SHM_EXCLUSIVE))
+        write_locks += (flags & SQLITE_SHM_LOCK) ? 1 : -1;
+    return result;
 }
 
 static void on_shm_barrier(sqlite3_file *file)
@@ -130,6 +142,7 @@ static int on_open(sqlite3_vfs *self, const char *name, sqlite3_file *file, int 
     sqlite3_vfs *real = self->pAppData;
     counted->real = (sqlite3_file *)(counted + 1);
     counted->durable = (flags & (SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL)) != 0;
+    counted->database = (flags & SQLITE_OPEN_MAIN_DB) != 0;
     int result = real->xOpen(real, name, counted->real, flags, out_flags);
     counted->base.pMethods = result == SQLITE_OK ? &methods : NULL;
     return result;

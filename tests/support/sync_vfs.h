@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A VFS over the default one that knows what has reached the medium: it counts syncs, and bytes written since the last. */
+/*
+ * A VFS over the default one that knows what has reached the medium: it counts syncs, bytes written since the last, and
+ * what is written to the database file without the write lock (in WAL mode: by a checkpoint that commits can overtake).
+ */
 #ifndef BUSBAR_SYNC_VFS_H
 #define BUSBAR_SYNC_VFS_H
 
@@ -8,8 +11,10 @@
 #define SYNC_VFS_NAME "sync-counting"
 
 typedef struct sync_counts {
-    int64_t syncs;          /* of all files */
-    int64_t unsynced_bytes; /* written to a WAL or database and not synced since */
+    int64_t syncs;           /* of all files */
+    int64_t unsynced_bytes;  /* written to a WAL or database and not synced since */
+    int64_t database_writes; /* to the database file itself */
+    int64_t unlocked_writes; /* of these, while no connection held the WAL's write lock */
 } sync_counts;
 
 /* Registers it (once). Connections opened by its name are counted together. */

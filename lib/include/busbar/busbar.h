@@ -164,7 +164,19 @@ typedef struct busbar_options {
     uint32_t write_hold_us;             /* longest hold of the write lock by step(), but for one event; 0: 2,000 */
     uint32_t keep_events;               /* finished events kept per lane for people to look at; 0: 1,000 */
     uint32_t keep_ids;                  /* caller-given ids remembered for deduplication; 0: 100,000 */
+    sqlite3 *checkpoint_db;             /* another connection to the same file, see busbar_wal_race(); NULL: none */
 } busbar_options;
+
+/*
+ * Whether a copy of SQLite (NULL: the one that the library was linked with) has the WAL-reset race: in 3.7.0 to 3.51.2, when
+ * one connection runs a checkpoint while another commits, the database can, very rarely, be damaged (sqlite.org, release
+ * 3.51.3). With such a version, a handle whose options.checkpoint_db is another connection to its file runs the checkpoints
+ * in busbar_step(): it holds the write lock meanwhile, so that no commit comes between, and does so at 500 pages, so that
+ * SQLite's own checkpoint at 1,000 hardly ever runs on any connection. Turn that off on the handle's own connection (PRAGMA
+ * wal_autocheckpoint=0). The runner of busbar/linux.h does all of this by itself. Both connections belong to the caller and
+ * must outlive the bus; checkpoint_db may be used for nothing else meanwhile. Any context.
+ */
+BUSBAR_API bool busbar_wal_race(const struct busbar_sqlite *sqlite);
 
 /*
  * Opens a bus on the caller's connection. Writes nothing, whatever is in the file, and takes the same time with any
@@ -547,6 +559,7 @@ typedef struct busbar_status {
     int64_t database_bytes;
     int64_t wal_bytes;  /* -1: not known */
     int64_t free_bytes; /* in freed pages inside the file */
+    bool wal_race;      /* a WAL database, and a SQLite whose checkpoints can damage it: see busbar_wal_race() */
 } busbar_status;
 
 /* Fills *out_status, whose size must be set. Returns BUSBAR_OK; BUSBAR_EINVAL. */

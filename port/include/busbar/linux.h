@@ -103,12 +103,14 @@ BUSBAR_API int busbar_linux_transaction_rollback(sqlite3 *db, busbar_error *out_
 /* ---- Runner: a thread that works a bus --------------------------------------------------------------------------- */
 
 /*
- * Opens the runner's own connection, which nothing else uses: key, VFS and pragmas are the caller's business. Called
- * once, on the runner's thread. Returns the connection, or NULL with *out_error set.
+ * Opens a connection of the runner's own, which nothing else uses: key, VFS and pragmas are the caller's business. Called
+ * on the runner's thread, once, or twice with a SQLite for which busbar_wal_race() is true: the first connection is worked
+ * on (its wal_autocheckpoint is set to 0), the second is for checkpoints. Returns the connection, or NULL with *out_error
+ * set.
  */
 typedef sqlite3 *busbar_runner_open_fn(void *ctx, busbar_error *out_error);
 
-/* Closes that connection. Called once, on the runner's thread, after the bus was closed. */
+/* Closes such a connection. Called once for each, on the runner's thread, after the bus was closed. */
 typedef void busbar_runner_close_fn(void *ctx, sqlite3 *db);
 
 /*

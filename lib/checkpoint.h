@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Checkpoints around SQLite's WAL-reset race: up to 3.51.2, a checkpoint can take what another connection commits for
+ * already copied, if that commit began the WAL anew meanwhile. Here no commit can come between: the write lock is held by
+ * the bus's connection while a second one copies.
+ */
+#ifndef BB_CHECKPOINT_H
+#define BB_CHECKPOINT_H
+
+#include "store.h"
+
+/* Half of SQLite's own limit: a worker that keeps up leaves the application's autocheckpoint nothing to do. */
+#define BB_CHECKPOINT_PAGES 500u
+
+typedef struct bb_checkpoint {
+    sqlite3 *db;        /* the second connection; NULL: checkpoints are left to SQLite */
+    sqlite3_file *file; /* its database file, whose shared index tells how long the WAL is */
+} bb_checkpoint;
+
+/* The race is in this version of SQLite (a number as of sqlite3_libversion_number). */
+bool bb_checkpoint_racing(int version);
+
+/*
+ * Takes `db` into use if SQLite has the race and the database is in WAL mode; reads from it once. Returns BUSBAR_OK, or
+ * the code of that reading.
+ */
+int bb_checkpoint_init(bb_checkpoint *checkpoint, bb_store *store, sqlite3 *db);
+
+/* So much of the WAL is not in the database file yet that a checkpoint is worth its syncs. Costs no system call. */
+bool bb_checkpoint_due(const bb_checkpoint *checkpoint);
+
+/*
+ * Copies what no reader needs any more from the WAL to the database file. Outside any transaction. *out_done: all of it was
+ * copied. Returns BUSBAR_OK, also when another connection is at it; BUSBAR_ELOCKED, BUSBAR_EFULL, BUSBAR_EIO ….
+ */
+int bb_checkpoint_run(const bb_checkpoint *checkpoint, bb_store *store, bool *out_done);
+
+#endif
