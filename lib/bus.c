@@ -154,6 +154,7 @@ int busbar_open(busbar **out_bus, sqlite3 *db, const busbar_options *options, bu
         return fail_open(out_error, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
     bus->port = options->port;
     bb_store_init(&bus->store, options->sqlite ? options->sqlite : &linked_routines, db);
+    bus->store.port = options->port;
     bb_reader_init(&bus->reader, &bus->store);
     result = open_on(bus, options);
     if (result == BUSBAR_OK)

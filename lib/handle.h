@@ -32,10 +32,12 @@ struct busbar {
     int64_t heads[BUSBAR_LANE_COUNT];
     int64_t watermark[BUSBAR_LANE_COUNT];
     busbar_clock_quality clock_noted;
+    uint32_t rhythm;        /* of the pauses between two holds of the write lock */
     uint64_t write_free_us; /* the write lock is left to others until then */
     uint64_t prune_due_us;
     uint64_t checkpoint_due_us; /* not before */
     bb_checkpoint checkpoint;
+    uint32_t steps;    /* so far; it may wrap */
     bool prune_wanted; /* something was finished since the last look for something to prune */
     bool in_handler;
 

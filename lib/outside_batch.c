@@ -28,14 +28,19 @@ typedef struct attempt {
 /* Positive, and never leaves this file: nothing is there to hand over. */
 #define NOTHING 1
 
-/* Goes on from what is recorded, or from what waits to be. */
+/*
+ * Goes on from what is recorded, or from what waits to be. A commit that failed may have been done all the same (an I/O
+ * error after its end): what the cursor has reached is recorded.
+ */
 static int load(batch *b)
 {
     int result = bb_consumer_cursors(&b->bus->store, b->subscription->worker.consumer, b->cursors);
-    if (result < 0 || b->subscription->has_unrecorded)
+    if (result < 0)
         return result;
-    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
-        b->advance[lane] = (bb_advance){.cursor = b->cursors[lane].cursor};
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
+        if (!b->subscription->has_unrecorded || b->cursors[lane].cursor >= b->advance[lane].cursor)
+            b->advance[lane] = (bb_advance){.cursor = b->cursors[lane].cursor};
+    }
     return BUSBAR_OK;
 }
 
@@ -194,13 +199,13 @@ static int write_progress(batch *b, const char *error)
     return result;
 }
 
-static int end(batch *b, uint64_t started_us, int result)
+static int end(batch *b, int result)
 {
     if (result < 0)
         bb_store_rollback(&b->bus->store);
     else
         result = bb_store_commit(&b->bus->store);
-    bb_worker_wrote(b->bus, started_us);
+    bb_worker_wrote(b->bus);
     if (result < 0)
         return result;
     b->subscription->has_unrecorded = false;
@@ -211,9 +216,8 @@ static int record_batch(batch *b)
 {
     if (!b->subscription->has_unrecorded)
         return BUSBAR_OK;
-    uint64_t started_us = bb_handle_now_us(b->bus);
     int result = bb_worker_begin(&b->subscription->worker, b->bus);
-    return result < 0 ? result : end(b, started_us, write_progress(b, NULL));
+    return result < 0 ? result : end(b, write_progress(b, NULL));
 }
 
 static void pass(batch *b, const attempt *a)
@@ -227,7 +231,6 @@ static void pass(batch *b, const attempt *a)
 static int record_single(batch *b, const attempt *a, busbar_verdict verdict, const char *text)
 {
     bb_store *store = &b->bus->store;
-    uint64_t started_us = bb_handle_now_us(b->bus);
     bb_advance before = b->advance[a->lane];
     int result = bb_worker_begin(&b->subscription->worker, b->bus);
     if (result < 0)
@@ -242,7 +245,7 @@ static int record_single(batch *b, const attempt *a, busbar_verdict verdict, con
         result = write_progress(b, verdict == BUSBAR_DONE ? NULL
                                    : *text                ? text
                                                           : "the handler failed without a reason");
-    result = end(b, started_us, result);
+    result = end(b, result);
     if (result < 0)
         b->advance[a->lane] = before; /* it will be handled again */
     return result;
@@ -260,9 +263,8 @@ static int bury(batch *b, const attempt *a)
 static int block(batch *b, busbar_lane lane)
 {
     const char *text = bb_subscription_block(b->subscription, b->bus, lane);
-    uint64_t started_us = bb_handle_now_us(b->bus);
     int result = bb_worker_begin(&b->subscription->worker, b->bus);
-    return result < 0 ? result : end(b, started_us, write_progress(b, text));
+    return result < 0 ? result : end(b, write_progress(b, text));
 }
 
 static int settle(batch *b, const attempt *a, busbar_verdict verdict, const char *text)

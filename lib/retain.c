@@ -5,8 +5,12 @@
 #include "given.h"
 #include "log.h"
 
-/* Rows that one step deletes at most (well below 2 ms), and that must have gathered before a commit is spent on them. */
-#define STEP_ROWS 256u
+/* Rows that must have gathered before a commit is spent on them. */
+#define GATHERED_ROWS 256u
+
+/* So many at a time, for large ones take long to delete, and no more once the write lock was held so long. */
+#define CHUNK_ROWS 8u
+#define STEP_US    1000u
 
 /* How many rows of a lane may go, and up to where. */
 static int measure_lane(bb_store *store, busbar_lane lane, int64_t head, uint32_t keep, int64_t *out_until,
@@ -26,6 +30,16 @@ static int measure_lane(bb_store *store, busbar_lane lane, int64_t head, uint32_
     return BUSBAR_OK;
 }
 
+static int prune_rows(bb_store *store, busbar_lane lane, int64_t until)
+{
+    int64_t gone = 0;
+    int result;
+    do {
+        result = bb_log_prune(store, lane, until, CHUNK_ROWS, &gone);
+    } while (result == BUSBAR_OK && gone > 0 && bb_store_held_us(store) < STEP_US);
+    return result;
+}
+
 /* Measures again under the write lock: a consumer may have been registered meanwhile. */
 static int prune_lane(bb_store *store, busbar_lane lane, int64_t head, uint32_t keep)
 {
@@ -36,7 +50,7 @@ static int prune_lane(bb_store *store, busbar_lane lane, int64_t head, uint32_t 
         return result;
     result = measure_lane(store, lane, head, keep, &until, &count);
     if (result == BUSBAR_OK && count > 0)
-        result = bb_log_prune(store, lane, until, STEP_ROWS, &count);
+        result = prune_rows(store, lane, until);
     if (result < 0) {
         bb_store_rollback(store);
         return result;
@@ -47,13 +61,13 @@ static int prune_lane(bb_store *store, busbar_lane lane, int64_t head, uint32_t 
 static int prune_ids(bb_store *store, uint32_t keep, bool *out_more)
 {
     bool exceeds = false;
-    int result = bb_given_exceeds(store, keep, STEP_ROWS, &exceeds);
+    int result = bb_given_exceeds(store, keep, GATHERED_ROWS, &exceeds);
     if (result < 0 || !exceeds)
         return result;
     result = bb_store_begin(store);
     if (result < 0)
         return result;
-    result = bb_given_prune(store, keep, STEP_ROWS);
+    result = bb_given_prune(store, keep, GATHERED_ROWS);
     if (result < 0) {
         bb_store_rollback(store);
         return result;
@@ -73,7 +87,7 @@ int bb_retain_step(bb_store *store, uint32_t keep_events, uint32_t keep_ids, boo
         int64_t until = 0;
         int64_t count = 0;
         result = measure_lane(store, lane, heads[lane], keep_events, &until, &count);
-        if (result < 0 || count < STEP_ROWS)
+        if (result < 0 || count < GATHERED_ROWS)
             continue;
         result = prune_lane(store, lane, heads[lane], keep_events);
         *out_more = result == BUSBAR_OK;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "route.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -303,7 +304,7 @@ static int record_if_due(bb_route *route, busbar *bus, uint64_t *out_wait_us)
         return BUSBAR_OK;
     *out_wait_us = BUSBAR_FOREVER;
     int result = bb_route_record(route, bus);
-    bb_worker_wrote(bus, started_us);
+    bb_worker_wrote(bus);
     if (result == BUSBAR_OK && route->error[0])
         route->error_due_us = started_us + ERROR_PAUSE_US;
     return result;
@@ -380,6 +381,7 @@ static uint32_t or_default(uint32_t value, uint32_t fallback)
 
 static int check_route(busbar *bus, const busbar_route *config, busbar_transport transport)
 {
+    assert(config);
     if (config->size != sizeof *config || !transport.api || transport.api->version != BUSBAR_TRANSPORT_VERSION ||
         (unsigned)config->start > BUSBAR_START_BEGINNING || (unsigned)config->qos > BUSBAR_QOS_0 ||
         config->format != BUSBAR_FORMAT_STRUCTURED || config->window > WINDOW_MAX || config->ack_group > ACK_GROUP_MAX)

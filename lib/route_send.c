@@ -334,25 +334,38 @@ static int send_lane(offer *o, busbar_lane lane, uint64_t *out_wait_us)
     return result;
 }
 
-/* Everything below the watermark is on its way, and there is more above it. */
-static bool barrier_due(const bb_route *route, const busbar *bus)
+/* Everything of the lane below the watermark is on its way, and there is more above it. */
+static bool barrier_due(const bb_route *route, const busbar *bus, busbar_lane lane)
 {
-    bool more = false;
-    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
-        if (bb_route_blocked(route, (busbar_lane)lane))
-            continue;
-        if (route->position[lane] < bus->watermark[lane])
-            return false;
-        more = more || bus->watermark[lane] < bus->heads[lane];
-    }
-    return more;
+    return !bb_route_blocked(route, lane) && route->position[lane] >= bus->watermark[lane] &&
+           bus->watermark[lane] < bus->heads[lane];
 }
 
+/* Makes the rest of the lane durable, and sends it. NO_ROOM when that has to wait. */
+static int send_rest(offer *o, busbar_lane lane, uint64_t *out_wait_us)
+{
+    uint64_t courtesy_us = 0;
+    if (!room(o, out_wait_us))
+        return NO_ROOM;
+    int result = bb_worker_raise_watermark(o->bus, &courtesy_us);
+    if (result < 0)
+        return result;
+    if (courtesy_us == 0)
+        return send_lane(o, lane, out_wait_us);
+    *out_wait_us = courtesy_us;
+    return NO_ROOM;
+}
+
+/* Less urgent lanes wait for the barrier of a more urgent one: what they have below the watermark may be a long backlog. */
 static int send_lanes(offer *o, uint64_t *out_wait_us)
 {
     int result = BUSBAR_OK;
-    for (int i = 0; result == BUSBAR_OK && i < BUSBAR_LANE_COUNT; i++)
-        result = send_lane(o, bb_lane_order[i], out_wait_us);
+    for (int i = 0; result == BUSBAR_OK && i < BUSBAR_LANE_COUNT; i++) {
+        busbar_lane lane = bb_lane_order[i];
+        result = send_lane(o, lane, out_wait_us);
+        if (result == BUSBAR_OK && barrier_due(o->route, o->bus, lane))
+            result = send_rest(o, lane, out_wait_us);
+    }
     return result;
 }
 
@@ -369,13 +382,6 @@ int bb_route_send(bb_route *route, busbar *bus, uint64_t deadline_us, uint64_t *
         result = resend_due(&o, &room_us);
     if (result == BUSBAR_OK)
         result = send_lanes(&o, &room_us);
-    if (result == BUSBAR_OK && room(&o, &room_us) && barrier_due(route, bus)) {
-        uint64_t courtesy_us = 0;
-        result = bb_worker_raise_watermark(bus, &courtesy_us);
-        room_us = courtesy_us;
-        if (result == BUSBAR_OK && courtesy_us == 0)
-            result = send_lanes(&o, &room_us);
-    }
     if (*out_wait_us == 0 && (result == NO_ROOM || resending(route)))
         *out_wait_us = BUSBAR_FOREVER; /* a retry is due, but a result must come, or be recorded, first */
     if (room_us < *out_wait_us)

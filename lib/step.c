@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* busbar_step: gives each worker its turn, prunes, and tells how long there is nothing to do. */
+#include <assert.h>
+
 #include "clock.h"
 #include "log.h"
 #include "publish.h"
@@ -8,6 +10,7 @@
 #include "worker.h"
 
 #define LOCKED_PAUSE_US     2000u    /* before trying again when another connection holds the lock */
+#define STEPS_PER_TIDYING   4u       /* at most so many steps go by without */
 #define PRUNE_PAUSE_US      100000u  /* between two looks for something to prune */
 #define CHECKPOINT_PAUSE_US 1000000u /* after a checkpoint that readers kept from its end */
 
@@ -74,6 +77,7 @@ static int judge(bb_worker *worker, int result, uint64_t *out_wait_us)
 
 static int run_worker(busbar *bus, bb_worker *worker, uint64_t deadline_us, uint64_t *out_wait_us)
 {
+    assert(worker);
     if (worker->removed)
         return BUSBAR_OK;
     int result = bb_log_heads(&bus->store, bus->heads);
@@ -121,7 +125,7 @@ static int prune(busbar *bus, uint64_t *wait_us)
     bus->prune_wanted = more || result < 0;
     bus->prune_due_us = more ? 0 : now_us + PRUNE_PAUSE_US;
     if (more)
-        bb_worker_wrote(bus, now_us);
+        bb_worker_wrote(bus);
     if (bus->prune_wanted)
         *wait_us = sooner(*wait_us, more ? bb_worker_courtesy_us(bus, bb_handle_now_us(bus)) : PRUNE_PAUSE_US);
     return result == BUSBAR_ELOCKED || result == BUSBAR_ESTALE ? BUSBAR_OK : result;
@@ -140,9 +144,26 @@ static int checkpoint(busbar *bus, uint64_t *wait_us)
         return BUSBAR_OK;
     }
     int result = bb_checkpoint_run(&bus->checkpoint, &bus->store, &done);
-    bb_worker_wrote(bus, now_us);
+    bb_worker_wrote(bus);
     bus->checkpoint_due_us = done ? 0 : bb_handle_now_us(bus) + CHECKPOINT_PAUSE_US;
     return result == BUSBAR_ELOCKED || result == BUSBAR_ESTALE ? BUSBAR_OK : result;
+}
+
+static int tidy_up(busbar *bus, uint64_t *wait_us)
+{
+    int result = checkpoint(bus, wait_us);
+    return result < 0 ? result : prune(bus, wait_us);
+}
+
+/*
+ * Workers that always have work take the write lock whenever it is theirs to take. Some steps therefore begin with
+ * tidying up, or neither the log nor the WAL would ever be kept small under load.
+ */
+static int tidy_up_first(busbar *bus)
+{
+    uint64_t ignored_us = BUSBAR_FOREVER;
+    bus->steps++;
+    return bus->steps % STEPS_PER_TIDYING == 0 ? tidy_up(bus, &ignored_us) : BUSBAR_OK;
 }
 
 static int work(busbar *bus, uint32_t budget_us, uint64_t *out_wait_us)
@@ -154,14 +175,14 @@ static int work(busbar *bus, uint32_t budget_us, uint64_t *out_wait_us)
         *out_wait_us = LOCKED_PAUSE_US;
         return BUSBAR_OK;
     }
+    if (result == BUSBAR_OK)
+        result = tidy_up_first(bus);
     do {
         if (result == BUSBAR_OK)
             result = run_round(bus, deadline_us, &wait_us);
     } while (result == BUSBAR_OK && wait_us == 0 && bb_handle_now_us(bus) < deadline_us);
     if (result == BUSBAR_OK)
-        result = prune(bus, &wait_us);
-    if (result == BUSBAR_OK)
-        result = checkpoint(bus, &wait_us);
+        result = tidy_up(bus, &wait_us);
     if (result == BUSBAR_OK)
         *out_wait_us = wait_us;
     return result;

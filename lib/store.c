@@ -12,6 +12,7 @@ void bb_store_init(bb_store *store, const busbar_sqlite *sql, sqlite3 *db)
     store->sql = sql;
     store->db = db;
     store->synchronous_saved = -1;
+    store->began_us = UINT64_MAX;
 }
 
 void bb_store_fini(bb_store *store)
@@ -390,7 +391,18 @@ static int make_ready(bb_store *store, const char *first, const char *second)
 int bb_store_begin(bb_store *store)
 {
     int result = make_ready(store, COMMIT, ROLLBACK);
-    return result < 0 ? result : bb_store_execute(store, BEGIN);
+    store->began_us = UINT64_MAX;
+    if (result == BUSBAR_OK)
+        result = bb_store_execute(store, BEGIN);
+    if (result == BUSBAR_OK && store->port)
+        store->began_us = store->port->mono_us(store->port->ctx);
+    return result;
+}
+
+uint64_t bb_store_held_us(const bb_store *store)
+{
+    uint64_t now_us = store->port ? store->port->mono_us(store->port->ctx) : 0;
+    return now_us > store->began_us ? now_us - store->began_us : 0;
 }
 
 uint32_t bb_store_data_version(bb_store *store)

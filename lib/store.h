@@ -7,6 +7,7 @@
 #define BB_STORE_H
 
 #include <busbar/busbar.h>
+#include <busbar/port.h>
 #include <busbar/sqlite.h>
 
 /* A row is there (bb_store_step). */
@@ -24,9 +25,11 @@ typedef struct bb_store {
     const busbar_sqlite *sql;
     sqlite3 *db;
     busbar_error error;
-    int synchronous_saved; /* to be put back after a synced transaction; -1: nothing to put back */
-    int bind_native;       /* why the statement in hand cannot be run: a value that SQLite did not take */
-    bool rollback_due;     /* a transaction of our own could not be rolled back for want of memory */
+    int synchronous_saved;   /* to be put back after a synced transaction; -1: nothing to put back */
+    int bind_native;         /* why the statement in hand cannot be run: a value that SQLite did not take */
+    const busbar_port *port; /* whose clock tells how long the write lock is held; NULL: nobody asks */
+    uint64_t began_us;       /* when bb_store_begin last got the lock; UINT64_MAX: it did not */
+    bool rollback_due;       /* a transaction of our own could not be rolled back for want of memory */
     bb_statement statements[BB_STATEMENT_SLOTS];
 } bb_store;
 
@@ -99,6 +102,8 @@ int bb_store_check_rollback(bb_store *store, int result);
 
 /* A write transaction of our own (BEGIN IMMEDIATE). A failed commit rolls back. */
 int bb_store_begin(bb_store *store);
+/* Microseconds since it got the lock. */
+uint64_t bb_store_held_us(const bb_store *store);
 int bb_store_commit(bb_store *store);
 void bb_store_rollback(bb_store *store);
 

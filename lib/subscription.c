@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "subscription.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,19 +52,26 @@ static int look_for_work(bb_subscription *subscription, busbar *bus, uint64_t *o
     return BUSBAR_OK;
 }
 
+/* Another worker may have recorded more by now. */
+static void forget_results(bb_subscription *subscription)
+{
+    free(subscription->broken);
+    subscription->broken = NULL;
+    subscription->has_unrecorded = false;
+}
+
 static int run(bb_worker *worker, busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us)
 {
     bb_subscription *subscription = (bb_subscription *)worker;
     uint64_t work_us = BUSBAR_FOREVER;
+    if (!worker->lease.held)
+        forget_results(subscription);
     int result = look_for_work(subscription, bus, &work_us);
     if (result < 0)
         return result;
     uint64_t lease_us = BUSBAR_FOREVER;
     result = bb_worker_hold(worker, bus, work_us == 0, &lease_us);
     if (result == BUSBAR_ELEASE) {
-        free(subscription->broken);
-        subscription->broken = NULL;
-        subscription->has_unrecorded = false; /* another worker may have recorded more by now */
         *out_wait_us = lease_us;
         return BUSBAR_OK;
     }
@@ -179,8 +187,10 @@ static int make_all(busbar *bus, const busbar_handler *handlers, size_t count, b
     int result = bb_handle_ensure_schema(bus);
     for (size_t i = 0; result == BUSBAR_OK && i < count; i++) {
         result = make(bus, handler_at(handlers, i), end);
-        if (result == BUSBAR_OK)
+        if (result == BUSBAR_OK) {
+            assert(*end);
             end = &(*end)->next;
+        }
     }
     return result;
 }

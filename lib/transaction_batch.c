@@ -403,16 +403,18 @@ int bb_transaction_batch(bb_subscription *subscription, busbar *bus, uint64_t de
     *out_wait_us = bb_worker_courtesy_us(bus, b.started_us);
     if (*out_wait_us > 0)
         return BUSBAR_OK;
-    uint64_t hold_until_us = b.started_us + bus->options.write_hold_us;
-    b.until_us = hold_until_us < deadline_us ? hold_until_us : deadline_us;
+    uint64_t hold_us = deadline_us > b.started_us ? deadline_us - b.started_us : 0;
+    if (hold_us > bus->options.write_hold_us)
+        hold_us = bus->options.write_hold_us;
     int result = record_kept(subscription);
     if (result == BUSBAR_OK)
         result = begin(&b);
     if (result < 0)
         return result;
+    b.until_us = bus->store.began_us + hold_us; /* waiting for the lock is not part of it */
     attempt a = {.lane = BUSBAR_NORMAL};
     result = run_lanes(&b, &a);
     result = result == BROKEN ? recover(&b, &a) : finish(&b, result);
-    bb_worker_wrote(bus, b.started_us);
+    bb_worker_wrote(bus);
     return result;
 }

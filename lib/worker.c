@@ -12,6 +12,14 @@
 
 #define DEFAULT_MAX_ATTEMPTS 10
 
+/*
+ * Who finds the lock taken sleeps, by SQLite's own handler 1 ms, then 2, 5, 10 …, and each sleep can end in the next hold. A
+ * pause of 2 ms is met by the first or the second of these. A shorter one can be slept through: then it is to be three
+ * quarters of the time.
+ */
+#define PAUSE_NOT_MISSED_US 2000u
+#define PAUSE_PER_HOLD      3u
+
 static int fail_about(busbar *bus, int code, const char *name)
 {
     char text[BUSBAR_DETAIL_SIZE];
@@ -93,6 +101,8 @@ int bb_worker_hold(bb_worker *worker, busbar *bus, bool wanted, uint64_t *out_wa
         int result = answer_claim(worker, bus);
         if (result < 0 || worker->lease.held)
             return result;
+        *out_wait_us = 0; /* lost just now: what the worker knew of work is out of date, so it lays no claim yet */
+        return BUSBAR_ELEASE;
     }
     int result = bb_lease_acquire(&worker->lease, &bus->store, bus->port, bus->boot.text, worker->consumer,
                                   bus->options.lease_ms, wanted);
@@ -109,11 +119,23 @@ uint64_t bb_worker_courtesy_us(const busbar *bus, uint64_t now_us)
     return bus->write_free_us > now_us ? bus->write_free_us - now_us : 0;
 }
 
-void bb_worker_wrote(busbar *bus, uint64_t started_us)
+/*
+ * At least as long as the hold. Up to a half longer, by a rhythm that does not repeat: who tries again at fixed intervals
+ * would otherwise meet hold after hold.
+ */
+static uint64_t pause_after(busbar *bus, uint64_t held_us)
 {
-    uint64_t now_us = bb_handle_now_us(bus);
-    bus->write_free_us = now_us + (now_us - started_us);
+    uint64_t pause_us = held_us * PAUSE_PER_HOLD;
+    if (pause_us > PAUSE_NOT_MISSED_US)
+        pause_us = held_us > PAUSE_NOT_MISSED_US ? held_us : PAUSE_NOT_MISSED_US;
+    bus->rhythm = bus->rhythm * 1664525u + 1013904223u;
+    return pause_us + pause_us * (bus->rhythm >> 24) / 512;
+}
+
+void bb_worker_wrote(busbar *bus)
+{
     bus->prune_wanted = true;
+    bus->write_free_us = bb_handle_now_us(bus) + pause_after(bus, bb_store_held_us(&bus->store));
 }
 
 int bb_worker_raise_watermark(busbar *bus, uint64_t *out_wait_us)
@@ -123,7 +145,7 @@ int bb_worker_raise_watermark(busbar *bus, uint64_t *out_wait_us)
     if (*out_wait_us > 0)
         return BUSBAR_OK;
     int result = bb_watermark_raise(&bus->store, bus->watermark);
-    bb_worker_wrote(bus, now_us);
+    bb_worker_wrote(bus);
     return result;
 }
 

@@ -64,8 +64,8 @@ int bb_worker_hold(bb_worker *worker, busbar *bus, bool wanted, uint64_t *out_wa
 
 /* Microseconds for which the write lock is still the application's. */
 uint64_t bb_worker_courtesy_us(const busbar *bus, uint64_t now_us);
-/* Notes that a write transaction that began at started_us has just ended. */
-void bb_worker_wrote(busbar *bus, uint64_t started_us);
+/* Notes that the transaction that bb_store_begin began, if it could, has just ended. */
+void bb_worker_wrote(busbar *bus);
 
 /* Raises the watermark to the head, unless courtesy forbids it now (then *out_wait_us says how long). */
 int bb_worker_raise_watermark(busbar *bus, uint64_t *out_wait_us);

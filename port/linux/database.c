@@ -12,14 +12,19 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <sqlite3.h>
 
 #define BUSY_TIMEOUT_DEFAULT_MS 5000
 
+/* Between two tries to get a lock. */
+#define BUSY_STEP_MS 1
+
 struct busbar_linux_database {
     sqlite3 *db;
+    uint32_t busy_timeout_ms;
     bb_linux_copy copy;
 };
 
@@ -135,6 +140,20 @@ static int set_wal(sqlite3 *db)
     return end == SQLITE_OK && !is_wal ? SQLITE_CANTOPEN : end;
 }
 
+/*
+ * Waits in equal, short steps. SQLite's own handler waits longer and longer, up to 100 ms: beside an application that
+ * commits without a pause it would hardly ever come at a moment when the lock is free.
+ */
+static int wait_for_lock(void *ctx, int tries)
+{
+    const busbar_linux_database *database = ctx;
+    const struct timespec step = {.tv_nsec = BUSY_STEP_MS * 1000000L};
+    if ((uint32_t)tries * BUSY_STEP_MS >= database->busy_timeout_ms)
+        return 0;
+    nanosleep(&step, NULL);
+    return 1;
+}
+
 static int prepare_writer(sqlite3 *db, bool empty)
 {
     int native = empty ? set_wal(db) : SQLITE_OK;
@@ -164,6 +183,8 @@ static int open_writer(busbar_linux_database *database, const char *path, const 
     if (prepare_writer(db, empty) != SQLITE_OK)
         return give_up(db, path, out_error);
     database->db = db;
+    database->busy_timeout_ms = options->busy_timeout_ms;
+    sqlite3_busy_handler(db, wait_for_lock, database);
     return BUSBAR_OK;
 }
 

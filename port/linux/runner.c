@@ -127,14 +127,17 @@ static void execute(const busbar_runner *runner, const char *text)
     sql->finalize(stmt);
 }
 
-/* With a SQLite that has the WAL-reset race, only the bus checkpoints, over a connection of its own. */
+/*
+ * With a SQLite that has the WAL-reset race, only the bus checkpoints, over a connection of its own. It is opened first: an
+ * opener that remembers its last connection remembers the one that is worked on.
+ */
 static int open_connections(busbar_runner *runner, busbar_error *error)
 {
-    int rc = open_connection(&runner->options, &runner->main, error);
-    if (rc < 0 || runner->bus_options.checkpoint_db != NULL || !busbar_wal_race(runner->bus_options.sqlite))
-        return rc;
-    rc = open_connection(&runner->options, &runner->checkpoint, error);
-    if (rc < 0)
+    bool guarded = runner->bus_options.checkpoint_db == NULL && busbar_wal_race(runner->bus_options.sqlite);
+    int rc = guarded ? open_connection(&runner->options, &runner->checkpoint, error) : BUSBAR_OK;
+    if (rc == BUSBAR_OK)
+        rc = open_connection(&runner->options, &runner->main, error);
+    if (rc < 0 || !guarded)
         return rc;
     execute(runner, "PRAGMA wal_autocheckpoint=0");
     runner->bus_options.checkpoint_db = runner->checkpoint.db;

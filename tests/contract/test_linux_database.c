@@ -123,7 +123,6 @@ static void a_new_file_is_private_and_in_wal_mode(void **state)
     umask(mask);
     expect_pragma(database, "PRAGMA journal_mode", "wal");
     expect_pragma(database, "PRAGMA synchronous", "1");
-    expect_pragma(database, "PRAGMA busy_timeout", "20");
     assert_false(busbar_linux_database_copied(database));
     assert_int_equal(stat(it->path, &info), 0);
     assert_int_equal(info.st_mode & 0777, 0600);
@@ -191,6 +190,27 @@ static void a_path_is_always_the_name_of_a_file(void **state)
         must_close(must_open(names[i], BUSBAR_LINUX_READ));
     }
     assert_int_equal(chdir(before), 0);
+}
+
+static uint64_t now_us(void)
+{
+    return busbar_linux_port()->mono_us(busbar_linux_port()->ctx);
+}
+
+static void a_writer_waits_for_a_lock_as_long_as_it_was_told(void **state)
+{
+    const place *it = *state;
+    sqlite3 *holder;
+    busbar_linux_database *database = must_open(it->path, BUSBAR_LINUX_CREATE);
+    sqlite3 *db = busbar_linux_database_handle(database);
+    assert_int_equal(sqlite3_open(it->path, &holder), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(holder, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    uint64_t begun_us = now_us();
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_BUSY);
+    assert_true(now_us() - begun_us >= 20000);
+    sqlite3_close(holder);
+    assert_int_equal(sqlite3_exec(db, "BEGIN IMMEDIATE; ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    must_close(database);
 }
 
 /* ---- Refusals ---------------------------------------------------------------------------------------------------- */
@@ -584,6 +604,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_dangling_link_makes_no_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_path_is_always_the_name_of_a_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_no_database_is_told_and_left_alone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_writer_waits_for_a_lock_as_long_as_it_was_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_locked_database_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(bad_arguments_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(close_waits_for_unfinished_statements, set_up, tear_down),

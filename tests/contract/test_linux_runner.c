@@ -146,8 +146,7 @@ static sqlite3 *open_own(void *ctx, busbar_error *out_error)
         return NULL;
     }
     sqlite3_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
-    if (connection_of_setup == NULL)
-        connection_of_setup = db; /* a second one would be for checkpoints */
+    connection_of_setup = db; /* the last one: one before it would be for checkpoints */
     count_up(&it->opened);
     return db;
 }
@@ -155,8 +154,6 @@ static sqlite3 *open_own(void *ctx, busbar_error *out_error)
 static void close_own(void *ctx, sqlite3 *db)
 {
     place *it = ctx;
-    if (connection_of_setup == db)
-        connection_of_setup = NULL;
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     count_up(&it->closed);
 }

@@ -35,8 +35,10 @@ static int on_read(sqlite3_file *file, void *data, int size, sqlite3_int64 offse
 
 static int on_write(sqlite3_file *file, const void *data, int size, sqlite3_int64 offset)
 {
-    if (((counted_file *)file)->durable)
+    if (((counted_file *)file)->durable) {
+        counts.written_bytes += size;
         counts.unsynced_bytes += size;
+    }
     if (((counted_file *)file)->database) {
         counts.database_writes++;
         counts.unlocked_writes += write_locks == 0;

@@ -12,7 +12,8 @@
 
 typedef struct sync_counts {
     int64_t syncs;           /* of all files */
-    int64_t unsynced_bytes;  /* written to a WAL or database and not synced since */
+    int64_t written_bytes;   /* to a WAL, journal or database */
+    int64_t unsynced_bytes;  /* written to one of these and not synced since */
     int64_t database_writes; /* to the database file itself */
     int64_t unlocked_writes; /* of these, while no connection held the WAL's write lock */
 } sync_counts;

@@ -104,8 +104,8 @@ BUSBAR_API int busbar_linux_transaction_rollback(sqlite3 *db, busbar_error *out_
 
 /*
  * Opens a connection of the runner's own, which nothing else uses: key, VFS and pragmas are the caller's business. Called
- * on the runner's thread, once, or twice with a SQLite for which busbar_wal_race() is true: the first connection is worked
- * on (its wal_autocheckpoint is set to 0), the second is for checkpoints. Returns the connection, or NULL with *out_error
+ * on the runner's thread, once, or twice with a SQLite for which busbar_wal_race() is true: the last connection is worked
+ * on (its wal_autocheckpoint is set to 0), the one before it is for checkpoints. Returns the connection, or NULL with *out_error
  * set.
  */
 typedef sqlite3 *busbar_runner_open_fn(void *ctx, busbar_error *out_error);
