@@ -16,13 +16,14 @@
 #define ANSWER_PATIENCE_MS 30000
 #define REGISTER_AT        10 /* changes: until then, everything is looked up in each transaction */
 
-typedef enum role { ROLE_COUNT, ROLE_REPLY } role;
+typedef enum role { ROLE_COUNT, ROLE_REPLY, ROLE_OUTSIDE } role;
 
 /* What a runner's thread works with. */
 typedef struct work {
     const char *path;
     role role;
-    sqlite3 *db;   /* the runner's own, in which handlers write */
+    sqlite3 *db; /* the runner's own, in which handlers write */
+    long freeze_at;
     unsigned port; /* of the broker; 0: no route */
     unsigned window;
     unsigned rate;
@@ -46,6 +47,16 @@ static bool read_data(const busbar_record *event, char device[64], long *out_n)
     return sscanf(text, "{\"device\":\"%63[^\"]\",\"n\":%ld}", device, out_n) == 2;
 }
 
+/* Tells the receiver of the effect: a second one would have another id. */
+static bool publish_effect(busbar *bus, const char *device, long n)
+{
+    char data[128];
+    snprintf(data, sizeof data, "{\"device\":\"%s%c\",\"n\":%ld}", device, DEVICE_EFFECT, n);
+    const busbar_event event = {
+        .size = sizeof event, .type = DEVICE_COUNTED, .data = data, .data_size_bytes = strlen(data)};
+    return busbar_publish(bus, &event, NULL) == BUSBAR_OK;
+}
+
 /* Transactional (P7): a row that says twice would show a second effect. */
 static busbar_verdict count_reading(busbar *bus, const busbar_record *event, busbar_reason *reason, void *ctx)
 {
@@ -53,13 +64,32 @@ static busbar_verdict count_reading(busbar *bus, const busbar_record *event, bus
     char device[64];
     char text[256];
     long n;
+    (void)reason;
+    if (!read_data(event, device, &n))
+        return BUSBAR_DEAD;
+    if (it->port != 0 && !publish_effect(bus, device, n))
+        return BUSBAR_RETRY;
+    snprintf(text, sizeof text, "INSERT INTO handled VALUES ('%s', %ld, 1) ON CONFLICT DO UPDATE SET times = times + 1",
+             device, n);
+    return sqlite3_exec(it->db, text, NULL, NULL, NULL) == SQLITE_OK ? BUSBAR_DONE : BUSBAR_RETRY;
+}
+
+static busbar_verdict note_reading(busbar *bus, const busbar_record *event, busbar_reason *reason, void *ctx)
+{
+    work *it = ctx;
+    char device[64];
+    long n;
     (void)bus;
     (void)reason;
     if (!read_data(event, device, &n))
         return BUSBAR_DEAD;
-    snprintf(text, sizeof text, "INSERT INTO handled VALUES ('%s', %ld, 1) ON CONFLICT DO UPDATE SET times = times + 1",
-             device, n);
-    return sqlite3_exec(it->db, text, NULL, NULL, NULL) == SQLITE_OK ? BUSBAR_DONE : BUSBAR_RETRY;
+    if (n == it->freeze_at) {
+        it->freeze_at = 0;
+        raise(SIGSTOP);
+    }
+    printf("handled %s %ld\n", device, n);
+    fflush(stdout);
+    return BUSBAR_DONE;
 }
 
 static busbar_verdict answer(busbar *bus, const busbar_record *event, busbar_reason *reason, void *ctx)
@@ -76,10 +106,12 @@ static busbar_verdict answer(busbar *bus, const busbar_record *event, busbar_rea
 static sqlite3 *open_own(void *ctx, busbar_error *out_error)
 {
     work *it = ctx;
-    it->db = station_connect(it->path);
-    if (it->db == NULL)
+    sqlite3 *db = station_connect(it->path);
+    if (db == NULL)
         out_error->code = BUSBAR_ECANTOPEN;
-    return it->db;
+    if (it->db == NULL)
+        it->db = db; /* a second one is for checkpoints */
+    return db;
 }
 
 static void close_own(void *ctx, sqlite3 *db)
@@ -121,7 +153,16 @@ static int set_up(busbar *bus, void *ctx)
                                     .start = BUSBAR_START_BEGINNING};
     const busbar_handler replier = {
         .size = sizeof replier, .name = "replier", .pattern = DEVICE_QUESTION, .fn = answer};
-    int code = busbar_subscribe(bus, it->role == ROLE_COUNT ? &counter : &replier, 1);
+    const busbar_handler outside = {.size = sizeof outside,
+                                    .name = DEVICE_COUNTER,
+                                    .pattern = DEVICE_READING,
+                                    .fn = note_reading,
+                                    .ctx = it,
+                                    .delivery = BUSBAR_OUTSIDE,
+                                    .start = BUSBAR_START_BEGINNING};
+    const busbar_handler *const handlers[] = {
+        [ROLE_COUNT] = &counter, [ROLE_REPLY] = &replier, [ROLE_OUTSIDE] = &outside};
+    int code = busbar_subscribe(bus, handlers[it->role], 1);
     return code == BUSBAR_OK && it->port != 0 ? add_route(bus, it) : code;
 }
 
@@ -171,6 +212,7 @@ static int publish(const char *path, const char *name, long count)
 {
     station it;
     station_open(&it, path, name);
+    it.announces = true;
     for (long i = 0; count == 0 || i < count; i++)
         station_change(&it, STATION_COMMIT);
     say("done");
@@ -274,6 +316,11 @@ int main(int argc, char **argv)
         publish_unsteadily(it.path, argv[3]);
     if (argc == 4 && strcmp(mode, "ask") == 0)
         return ask(it.path, (long)number(argv[3]));
+    if (argc == 4 && strcmp(mode, "outside") == 0) {
+        it.role = ROLE_OUTSIDE;
+        it.freeze_at = (long)number(argv[3]);
+        return run(&it);
+    }
     if (argc >= 6) {
         it.port = number(argv[argc - 3]);
         it.window = number(argv[argc - 2]);

@@ -11,6 +11,24 @@
 
 #define BUSY_MS 30000
 
+static int boot_of_environment(void *ctx, char out[BUSBAR_IDENTITY_SIZE])
+{
+    (void)ctx;
+    snprintf(out, BUSBAR_IDENTITY_SIZE, "%s", getenv("DEVICE_BOOT"));
+    return 0;
+}
+
+/* Of this machine, or of another run of it. */
+static const busbar_port *port(void)
+{
+    static busbar_port other;
+    if (getenv("DEVICE_BOOT") == NULL)
+        return busbar_linux_port();
+    other = *busbar_linux_port();
+    other.boot_id = boot_of_environment;
+    return &other;
+}
+
 void station_check(const busbar *bus, int code, const char *what)
 {
     busbar_error error = {.code = 0};
@@ -45,9 +63,11 @@ sqlite3 *station_connect(const char *path)
 
 busbar_options station_options(void)
 {
+    const char *lease_ms = getenv("DEVICE_LEASE_MS");
     return (busbar_options){.size = sizeof(busbar_options),
-                            .port = busbar_linux_port(),
+                            .port = port(),
                             .source = DEVICE_SOURCE,
+                            .lease_ms = lease_ms != NULL ? (uint32_t)strtoul(lease_ms, NULL, 10) : 0,
                             .keep_events = DEVICE_KEEP_EVENTS};
 }
 
@@ -124,6 +144,13 @@ static long change(station *it, busbar_id *out_id)
     return n;
 }
 
+/* Whole lines: a reader may look at any time, and a kill may come at any time. */
+static void say(const station *it, const char *what, long n, const busbar_id *id)
+{
+    printf("%s %s %ld %s\n", what, it->name, n, id->text);
+    fflush(stdout);
+}
+
 void station_change(station *it, station_fate fate)
 {
     busbar_id id;
@@ -134,9 +161,9 @@ void station_change(station *it, station_fate fate)
         station_sql(it->db, "ROLLBACK TO attempt; RELEASE attempt");
     }
     long n = change(it, &id);
+    if (it->announces)
+        say(it, "trying", n, &id);
     station_sql(it->db, fate == STATION_ROLLBACK ? "ROLLBACK" : "COMMIT");
-    if (fate != STATION_ROLLBACK) {
-        printf("published %s %ld %s\n", it->name, n, id.text);
-        fflush(stdout); /* whole lines: a reader may look at any time, and a kill may come at any time */
-    }
+    if (fate != STATION_ROLLBACK)
+        say(it, "published", n, &id);
 }

@@ -11,6 +11,7 @@ typedef struct station {
     busbar *bus;
     const char *name;
     busbar_kind kind; /* of a reading, once it is registered */
+    bool announces;   /* says before each commit what it is about to commit */
 } station;
 
 typedef enum station_fate {
@@ -35,7 +36,10 @@ void station_open(station *it, const char *path, const char *name);
 void station_close(station *it);
 /* From here on, every second event is published by its kind, which is registered ahead. */
 void station_register(station *it);
-/* One transaction: the next state, and an event that tells of it. Prints "published NAME N ID" once it is committed. */
+/*
+ * One transaction: the next state, and an event that tells of it. Prints "published NAME N ID" once it is committed, and
+ * "trying NAME N ID" before, if the station announces: a kill between the two leaves a question that the next N answers.
+ */
 void station_change(station *it, station_fate fate);
 
 #endif
