@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 # Looks for what Busbar needs on this machine, and installs what is missing with apt. Without apt, or without the right to
 # use it, says what is missing and exits with 1.
-# Usage: packages.sh build|test|demo|check...
+# Usage: packages.sh build|test|demo|bench|check...
 #   build   compiler, meson, libraries    test   what the tests need more    demo   what the quickstart needs more
-#   check   what CI needs more: clang, its sanitizers, clang-format
+#   bench   what the benchmarks compare with
+#   check   what CI needs more: clang, its sanitizers, clang-format, what analyses, valgrind, gcovr, a compiler for Cortex-M
 set -eu
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
@@ -14,9 +15,16 @@ command_there() {
 library_there() {
     command_there pkg-config && pkg-config --exists "$1"
 }
+paho_there() {
+    echo '#include <MQTTClient.h>' | ${CC:-cc} -E - >/dev/null 2>&1
+}
 c_library_there() {
     command_there "${CC:-cc}" || return 1
     echo '#include <stdio.h>' | ${CC:-cc} -E - >/dev/null 2>&1
+}
+cortex_m_library_there() {
+    command_there arm-none-eabi-gcc || return 1
+    echo '#include <string.h>' | arm-none-eabi-gcc -E - >/dev/null 2>&1
 }
 clang_sanitizers_there() {
     command_there clang || return 1
@@ -51,15 +59,26 @@ look() { # WHAT
         need libcmocka-dev library_there cmocka
         need mosquitto command_there mosquitto
         need openssl command_there openssl
+        need iproute2 command_there ip
         ;;
     demo)
         need mosquitto command_there mosquitto
         need mosquitto-clients command_there mosquitto_sub
         ;;
+    bench)
+        need mosquitto command_there mosquitto
+        need libpaho-mqtt-dev paho_there
+        ;;
     check)
         need clang command_there clang
         need libclang-rt-dev clang_sanitizers_there
         need clang-format command_there clang-format
+        need clang-tidy command_there clang-tidy
+        need cppcheck command_there cppcheck
+        need valgrind command_there valgrind
+        need gcovr command_there gcovr
+        need gcc-arm-none-eabi command_there arm-none-eabi-gcc
+        need libnewlib-arm-none-eabi cortex_m_library_there
         ;;
     *)
         echo "packages.sh: unknown: $1" >&2

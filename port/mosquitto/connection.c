@@ -10,6 +10,7 @@
 #include "connection.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <mqtt_protocol.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -18,10 +19,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "last_words.h"
+
 #define MISC_EVERY_MS      1000 /* how often the library looks at its keepalive */
 #define GOODBYE_MS         1000
 #define IDLE_WRITES_MAX    3
 #define IDLE_WRITE_WAIT_MS 5
+#define CONNECT_AGAIN_MS   500
 #define INBOUND_PACKET_MAX 65536
 /*
  * Packet identifiers are a bare 16-bit counter. A message still unacknowledged after so many later ones would soon share
@@ -49,6 +53,11 @@ static bool end(bb_mosquitto_connection *connection)
 static void end_lost(bb_mosquitto_connection *connection, int rc, int error)
 {
     if (!end(connection)) {
+        return;
+    }
+    int code = connection->socket_copy >= 0 ? bb_mosquitto_last_words_read(connection->socket_copy) : -1;
+    if (code >= 0x80) {
+        bb_mosquitto_reason_disconnect(&connection->reason, &connection->place, code);
         return;
     }
     /* Until the broker has accepted, everything the library logs as an error is about TLS. */
@@ -122,6 +131,15 @@ static void on_connect(struct mosquitto *handle, void *context, int code, int fl
     (void)handle;
     (void)flags;
 
+    if (connection->accepted) {
+        /* MQTT forbids it. The library now sends everything in flight once more: no further than to its own queue. */
+        if (end(connection)) {
+            bb_mosquitto_reason_set(&connection->reason, MQTT_RC_PROTOCOL_ERROR,
+                                    "%s:%u accepted the connection a second time, which is not MQTT",
+                                    connection->place.host, connection->place.port);
+        }
+        return;
+    }
     if (code == 0) {
         read_limits(connection, properties);
         connection->accepted = true;
@@ -290,9 +308,32 @@ static void end_unconnected(bb_mosquitto_connection *connection, int rc, int err
 }
 
 /*
- * Blocks for as long as resolving and connecting take. The library's other way of connecting does not, but it never tries
- * a name's second address, and takes no properties.
+ * Without waiting, so that news of the network, and the end, are heard meanwhile. The library then takes no properties, but
+ * it keeps those of an attempt that it refused.
  */
+static int begin_connect(bb_mosquitto_connection *connection, const mosquitto_property *properties)
+{
+    const bb_mosquitto_settings *settings = connection->settings;
+
+    if (properties != NULL) {
+        mosquitto_connect_bind_v5(connection->handle, NULL, settings->port, settings->keepalive_s, NULL, properties);
+    }
+    return mosquitto_connect_bind_async(connection->handle, settings->host, settings->port, settings->keepalive_s,
+                                        connection->bind_address);
+}
+
+/* Only one address is tried, and the library does not say which. */
+static void note_family(bb_mosquitto_connection *connection)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof address;
+
+    if (getsockname(mosquitto_socket(connection->handle), (struct sockaddr *)&address, &size) == 0) {
+        connection->family = address.ss_family;
+    }
+}
+
+/* Blocks for as long as resolving takes. */
 static void open_connection(bb_mosquitto_connection *connection)
 {
     const bb_mosquitto_settings *settings = connection->settings;
@@ -306,13 +347,14 @@ static void open_connection(bb_mosquitto_connection *connection)
         rc = connect_properties(connection, &properties);
     }
     if (rc == MOSQ_ERR_SUCCESS) {
-        rc = mosquitto_connect_bind_v5(connection->handle, settings->host, settings->port, settings->keepalive_s, NULL,
-                                       properties);
+        rc = begin_connect(connection, properties);
     }
     int error = errno;
     mosquitto_property_free_all(&properties);
     if (rc != MOSQ_ERR_SUCCESS) {
         end_unconnected(connection, rc, error);
+    } else {
+        note_family(connection);
     }
     connection->now_ms = bb_mosquitto_now_ms();
     connection->opened_ms = connection->now_ms;
@@ -391,8 +433,22 @@ static void publish(bb_mosquitto_connection *connection, bb_mosquitto_slot *slot
     }
 }
 
+static bool has_input(const bb_mosquitto_connection *connection)
+{
+    struct pollfd socket = {.fd = mosquitto_socket(connection->handle), .events = POLLIN};
+    return poll(&socket, 1, 0) > 0 && (socket.revents & POLLIN) != 0;
+}
+
+/*
+ * Reads first: a broker that ends the connection has mostly said why, and a write that finds the connection broken makes
+ * the library close the socket with those words unread.
+ */
 static void write_out(bb_mosquitto_connection *connection)
 {
+    if (!connection->over && has_input(connection)) {
+        errno = 0;
+        check(connection, mosquitto_loop_read(connection->handle, 1));
+    }
     if (!connection->over && mosquitto_want_write(connection->handle)) {
         errno = 0;
         check(connection, mosquitto_loop_write(connection->handle, 1));
@@ -422,6 +478,9 @@ static void announce(bb_mosquitto_connection *connection)
         /* The library formats every packet for a log callback, even one that drops it. */
         mosquitto_log_callback_set(connection->handle, NULL);
         connection->announced = true;
+        if (connection->v5 && !connection->settings->tls) {
+            connection->socket_copy = fcntl(mosquitto_socket(connection->handle), F_DUPFD_CLOEXEC, 0);
+        }
         connection->accepted_ms = connection->now_ms;
         bb_mosquitto_exchange_up(connection->exchange, &connection->limits);
     }
@@ -457,6 +516,15 @@ static uint64_t ack_deadline_ms(const bb_mosquitto_connection *connection)
     return since_ms + connection->settings->ack_timeout_ms;
 }
 
+/* When to look whether the connection has outlived a change of the network. */
+static uint64_t doubt_deadline_ms(const bb_mosquitto_connection *connection)
+{
+    if (!connection->reached) {
+        return connection->retry_syn_ms != 0 ? connection->retry_syn_ms : UINT64_MAX;
+    }
+    return bb_mosquitto_pulse_due_ms(&connection->pulse);
+}
+
 static int poll_timeout_ms(const bb_mosquitto_connection *connection)
 {
     const uint64_t now_ms = connection->now_ms;
@@ -466,6 +534,8 @@ static int poll_timeout_ms(const bb_mosquitto_connection *connection)
         due_ms = earlier(due_ms, connection->opened_ms + connection->settings->connect_timeout_ms);
     }
     due_ms = earlier(due_ms, ack_deadline_ms(connection));
+    due_ms = earlier(due_ms, bb_mosquitto_network_due_ms(connection->network, now_ms));
+    due_ms = earlier(due_ms, doubt_deadline_ms(connection));
     if (is_write_idle(connection)) {
         due_ms = earlier(due_ms, now_ms + IDLE_WRITE_WAIT_MS);
     }
@@ -511,24 +581,63 @@ static void read_and_write(bb_mosquitto_connection *connection, short events)
     connection->idle_writes = idle ? connection->idle_writes + 1 : 0;
 }
 
+/* How the connect ended is asked for here: the library would report it as the end of a connection. */
+static void check_reached(bb_mosquitto_connection *connection)
+{
+    int error = 0;
+    socklen_t size = sizeof error;
+
+    getsockopt(mosquitto_socket(connection->handle), SOL_SOCKET, SO_ERROR, &error, &size);
+    connection->reached = error == 0 || error == ECONNRESET; /* a connect that nobody takes is refused, not reset */
+    if (error == ECONNRESET) {
+        end_lost(connection, MOSQ_ERR_ERRNO, error);
+    } else if (error != 0) {
+        end_unconnected(connection, MOSQ_ERR_ERRNO, error);
+    }
+}
+
+static void doubt(bb_mosquitto_connection *connection)
+{
+    if (connection->reached) {
+        bb_mosquitto_pulse_doubt(&connection->pulse, mosquitto_socket(connection->handle), connection->now_ms);
+    } else if (connection->retry_syn_ms == 0) {
+        /* TCP asks again after a second first, then at growing distances. */
+        connection->retry_syn_ms = connection->opened_ms + CONNECT_AGAIN_MS;
+    }
+}
+
+static short wanted_events(const bb_mosquitto_connection *connection)
+{
+    if (!connection->reached) {
+        return POLLOUT;
+    }
+    bool wants_write = mosquitto_want_write(connection->handle) && !is_write_idle(connection);
+    return wants_write ? POLLIN | POLLOUT : POLLIN;
+}
+
 static void wait_and_transfer(bb_mosquitto_connection *connection)
 {
-    bool wants_write = mosquitto_want_write(connection->handle) && !is_write_idle(connection);
     struct pollfd fds[] = {
-        {.fd = mosquitto_socket(connection->handle), .events = wants_write ? POLLIN | POLLOUT : POLLIN},
+        {.fd = mosquitto_socket(connection->handle), .events = wanted_events(connection)},
         {.fd = connection->exchange->link_fd, .events = POLLIN},
+        {.fd = bb_mosquitto_network_fd(connection->network, connection->now_ms), .events = POLLIN},
     };
-    int ready = poll(fds, 2, poll_timeout_ms(connection));
+    int ready = poll(fds, 3, poll_timeout_ms(connection));
 
     connection->now_ms = bb_mosquitto_now_ms();
     if (ready <= 0) {
         connection->idle_writes = 0;
         return;
     }
-    if (fds[1].revents != 0) {
-        bb_mosquitto_exchange_wake_seen(connection->exchange);
+    bool prompted = fds[1].revents != 0 && bb_mosquitto_exchange_wake_seen(connection->exchange);
+    bool news = fds[2].revents != 0 && bb_mosquitto_network_news(connection->network, connection->now_ms);
+    if (prompted || news) {
+        doubt(connection);
     }
-    if (fds[0].revents != 0) {
+    if (fds[0].revents != 0 && !connection->reached) {
+        check_reached(connection);
+    }
+    if (fds[0].revents != 0 && !connection->over) {
         read_and_write(connection, fds[0].revents);
     }
 }
@@ -540,6 +649,22 @@ static void deliver(bb_mosquitto_connection *connection)
     }
 }
 
+static void check_doubt(bb_mosquitto_connection *connection)
+{
+    if (connection->over || connection->now_ms < doubt_deadline_ms(connection)) {
+        return;
+    }
+    if (connection->reached &&
+        bb_mosquitto_pulse_check(&connection->pulse, mosquitto_socket(connection->handle), connection->now_ms)) {
+        return;
+    }
+    connection->early = true;
+    if (end(connection)) {
+        bb_mosquitto_reason_set(&connection->reason, 0, "the network has changed, and %s:%u does not answer any more",
+                                connection->place.host, connection->place.port);
+    }
+}
+
 static void check_times(bb_mosquitto_connection *connection)
 {
     const uint64_t now_ms = connection->now_ms;
@@ -548,7 +673,9 @@ static void check_times(bb_mosquitto_connection *connection)
 
     if (!connection->over && now_ms >= connection->misc_ms + MISC_EVERY_MS) {
         connection->misc_ms = now_ms;
-        check(connection, mosquitto_loop_misc(connection->handle));
+        if (connection->accepted) { /* before that, its keepalive would only end the attempt */
+            check(connection, mosquitto_loop_misc(connection->handle));
+        }
     }
     if (!connection->accepted && now_ms >= connection->opened_ms + connection->settings->connect_timeout_ms &&
         end(connection)) {
@@ -589,6 +716,7 @@ void bb_mosquitto_connection_run(bb_mosquitto_connection *connection)
     connection->place = (bb_mosquitto_place){
         .host = connection->settings->host, .port = connection->settings->port, .tls = connection->settings->tls};
     bb_mosquitto_reason_set(&connection->reason, 0, "disconnected on request");
+    connection->socket_copy = -1;
     open_connection(connection);
     while (!connection->over && !bb_mosquitto_exchange_closing(connection->exchange)) {
         publish_waiting(connection);
@@ -599,9 +727,13 @@ void bb_mosquitto_connection_run(bb_mosquitto_connection *connection)
         deliver(connection);
         announce(connection);
         check_times(connection);
+        check_doubt(connection);
     }
     if (!connection->over) {
         say_goodbye(connection);
+    }
+    if (connection->socket_copy >= 0) {
+        close(connection->socket_copy);
     }
 }
 

@@ -9,6 +9,8 @@
 #include <mosquitto.h>
 
 #include "exchange.h"
+#include "network.h"
+#include "pulse.h"
 #include "reason.h"
 #include "settings.h"
 
@@ -18,6 +20,9 @@ typedef struct bb_mosquitto_connection {
     struct mosquitto *handle; /* fresh; used for this connection only */
     const bb_mosquitto_settings *settings;
     bb_mosquitto_exchange *exchange;
+    bb_mosquitto_network *network;
+    const char
+        *bind_address; /* the wildcard of the address family to use; NULL: the one that the resolver names first */
     bb_mosquitto_place place;
     bool v5;
     bb_mosquitto_list in_flight; /* handed to the library, in that order */
@@ -30,11 +35,17 @@ typedef struct bb_mosquitto_connection {
     uint64_t accepted_ms;
     uint64_t acked_ms; /* when the broker last acknowledged anything */
     uint64_t misc_ms;
+    uint64_t retry_syn_ms; /* when to give a connect up that began before the network changed; 0: it did not */
+    bb_mosquitto_pulse pulse;
+    int family;           /* of the address that the connect went to; AF_UNSPEC: it failed at once */
     unsigned idle_writes; /* turns in a row in which TLS wanted to write and did not */
+    bool reached;         /* TCP is connected */
     bool accepted;        /* the broker accepted the connection */
     bool announced;       /* and the host was told */
+    int socket_copy;      /* MQTT 5 without TLS, once announced: to read what the library leaves unread; -1: none */
     bool refused_version;
     bool over;
+    bool early;           /* it is over because the network changed: another attempt is due */
     busbar_reason reason; /* why it is over */
     char log[BB_MOSQUITTO_LOG_SIZE];
     mosquitto_property *properties; /* of the message before, for the next one like it */

@@ -98,6 +98,14 @@ bool bb_mosquitto_exchange_collect(bb_mosquitto_exchange *exchange, bb_mosquitto
     return any;
 }
 
+void bb_mosquitto_exchange_prompt(bb_mosquitto_exchange *exchange)
+{
+    pthread_mutex_lock(&exchange->mutex);
+    exchange->prompted = true;
+    pthread_mutex_unlock(&exchange->mutex);
+    signal_fd(exchange->link_fd);
+}
+
 void bb_mosquitto_exchange_end(bb_mosquitto_exchange *exchange)
 {
     pthread_mutex_lock(&exchange->mutex);
@@ -193,9 +201,14 @@ bool bb_mosquitto_exchange_closing(bb_mosquitto_exchange *exchange)
     return closing;
 }
 
-void bb_mosquitto_exchange_wake_seen(bb_mosquitto_exchange *exchange)
+bool bb_mosquitto_exchange_wake_seen(bb_mosquitto_exchange *exchange)
 {
     clear_fd(exchange->link_fd);
+    pthread_mutex_lock(&exchange->mutex);
+    bool prompted = exchange->prompted;
+    exchange->prompted = false;
+    pthread_mutex_unlock(&exchange->mutex);
+    return prompted;
 }
 
 void bb_mosquitto_exchange_ended(bb_mosquitto_exchange *exchange)

@@ -42,8 +42,9 @@ typedef struct bb_mosquitto_exchange {
     bool host_told;
     bool link_asleep;
     bool closing;
-    bool ended; /* the link's thread will touch nothing any more but the exchange itself */
-    int owners; /* host and thread; the last one frees */
+    bool prompted; /* the application says that the network is back */
+    bool ended;    /* the link's thread will touch nothing any more but the exchange itself */
+    int owners;    /* host and thread; the last one frees */
 } bb_mosquitto_exchange;
 
 /* Returns 0, or -1 with errno set and nothing kept. */
@@ -57,6 +58,8 @@ void bb_mosquitto_exchange_close(bb_mosquitto_exchange *exchange);
 bool bb_mosquitto_exchange_offer(bb_mosquitto_exchange *exchange, bb_mosquitto_slot *slot, uint64_t epoch);
 /* Takes all news; host_fd is then not readable. False if there was none. */
 bool bb_mosquitto_exchange_collect(bb_mosquitto_exchange *exchange, bb_mosquitto_news *out_news);
+/* Tells the link that the network is back. Any thread. */
+void bb_mosquitto_exchange_prompt(bb_mosquitto_exchange *exchange);
 /* Asks the link to end, and drops all news. */
 void bb_mosquitto_exchange_end(bb_mosquitto_exchange *exchange);
 /* Waits for the link's thread to end. False if it did not in time. */
@@ -73,8 +76,8 @@ void bb_mosquitto_exchange_up(bb_mosquitto_exchange *exchange, const bb_mosquitt
 void bb_mosquitto_exchange_down(bb_mosquitto_exchange *exchange, const busbar_reason *reason,
                                 bb_mosquitto_list *in_flight);
 bool bb_mosquitto_exchange_closing(bb_mosquitto_exchange *exchange);
-/* Makes link_fd unreadable again. */
-void bb_mosquitto_exchange_wake_seen(bb_mosquitto_exchange *exchange);
+/* Makes link_fd unreadable again. True if the application has said that the network is back. */
+bool bb_mosquitto_exchange_wake_seen(bb_mosquitto_exchange *exchange);
 /* The thread has let go of the network. */
 void bb_mosquitto_exchange_ended(bb_mosquitto_exchange *exchange);
 

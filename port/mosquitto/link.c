@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 
 #include "backoff.h"
 #include "connection.h"
@@ -77,20 +78,73 @@ static uint64_t seed(void)
     return value;
 }
 
-static void wait_to_retry(bb_mosquitto_link *link, uint32_t wait_ms)
+static uint64_t earlier(uint64_t a, uint64_t b)
 {
-    uint64_t until_ms = bb_mosquitto_now_ms() + wait_ms;
-    struct pollfd wake = {.fd = link->exchange->link_fd, .events = POLLIN};
+    return a < b ? a : b;
+}
 
-    while (!bb_mosquitto_exchange_closing(link->exchange)) {
-        uint64_t now_ms = bb_mosquitto_now_ms();
-        if (now_ms >= until_ms) {
-            return;
-        }
-        if (poll(&wake, 1, (int)(until_ms - now_ms)) > 0) {
-            bb_mosquitto_exchange_wake_seen(link->exchange);
-        }
+/* Waits for an end of the wait, or for news of the network. True if there is some. */
+static bool wait_for_news(bb_mosquitto_link *link, uint64_t now_ms, uint64_t until_ms)
+{
+    bb_mosquitto_network *network = &link->network;
+    struct pollfd fds[] = {{.fd = link->exchange->link_fd, .events = POLLIN},
+                           {.fd = bb_mosquitto_network_fd(network, now_ms), .events = POLLIN}};
+    uint64_t due_ms = earlier(until_ms, bb_mosquitto_network_due_ms(network, now_ms));
+
+    if (poll(fds, 2, (int)(due_ms - now_ms)) <= 0) {
+        return false;
     }
+    bool prompted = fds[0].revents != 0 && bb_mosquitto_exchange_wake_seen(link->exchange);
+    bool news = fds[1].revents != 0 && bb_mosquitto_network_news(network, bb_mosquitto_now_ms());
+    return prompted || news;
+}
+
+/* With news there is a new hope: one attempt soon, and if that fails the waits are short again. */
+static void wait_to_retry(bb_mosquitto_link *link, bb_mosquitto_backoff *backoff, bool news)
+{
+    uint64_t now_ms = bb_mosquitto_now_ms();
+    uint64_t until_ms = now_ms + bb_mosquitto_backoff_next(backoff);
+
+    while (now_ms < until_ms && !bb_mosquitto_exchange_closing(link->exchange)) {
+        if (news) {
+            uint32_t left_ms = (uint32_t)(until_ms - now_ms);
+            uint32_t wait_ms = bb_mosquitto_network_wait_ms(&link->network, now_ms, left_ms);
+            if (wait_ms < left_ms) {
+                until_ms = now_ms + wait_ms;
+                bb_mosquitto_backoff_reset(backoff);
+            }
+        }
+        news = wait_for_news(link, now_ms, until_ms);
+        now_ms = bb_mosquitto_now_ms();
+    }
+}
+
+/*
+ * A name may have addresses of two families, of which only one leads to the broker: when nobody answers there, the other
+ * is tried, and what worked is kept. True if the next attempt is to follow at once, as a part of this one.
+ */
+static bool change_family(bb_mosquitto_link *link, bb_mosquitto_connection *connection)
+{
+    if (connection->reached) {
+        link->other_family = false;
+        return false;
+    }
+    if (link->other_family) {
+        link->other_family = false;
+        link->bind_address = NULL;
+        if (connection->family == AF_UNSPEC) { /* there is no address of the other family */
+            connection->reason = link->first_reason;
+        }
+        return false;
+    }
+    if (connection->family == AF_UNSPEC || connection->early) {
+        link->bind_address = NULL;
+        return false;
+    }
+    link->other_family = true;
+    link->bind_address = connection->family == AF_INET6 ? "0.0.0.0" : "::";
+    link->first_reason = connection->reason;
+    return true;
 }
 
 /* True if the next attempt is to follow at once. */
@@ -118,19 +172,29 @@ void bb_mosquitto_link_run(bb_mosquitto_link *link)
     bb_mosquitto_backoff backoff =
         bb_mosquitto_backoff_start(settings->reconnect_min_ms, settings->reconnect_max_ms, seed());
 
+    bb_mosquitto_network_open(&link->network, bb_mosquitto_now_ms(), seed());
     while (!bb_mosquitto_exchange_closing(link->exchange)) {
-        bb_mosquitto_connection connection = {
-            .handle = link->handle, .settings = settings, .exchange = link->exchange, .v5 = link->v5};
+        bb_mosquitto_connection connection = {.handle = link->handle,
+                                              .settings = settings,
+                                              .exchange = link->exchange,
+                                              .network = &link->network,
+                                              .bind_address = link->bind_address,
+                                              .v5 = link->v5};
         bb_mosquitto_connection_run(&connection);
         renew_handle(link);
+        if (change_family(link, &connection)) {
+            bb_mosquitto_connection_free(&connection);
+            continue;
+        }
         bb_mosquitto_exchange_down(link->exchange, &connection.reason, &connection.in_flight);
         if (bb_mosquitto_connection_served_ms(&connection) >= STABLE_MS) {
             bb_mosquitto_backoff_reset(&backoff);
         }
         bb_mosquitto_connection_free(&connection);
         if (!fall_back(link, &connection)) {
-            wait_to_retry(link, bb_mosquitto_backoff_next(&backoff));
+            wait_to_retry(link, &backoff, connection.early);
         }
     }
+    bb_mosquitto_network_close(&link->network);
     bb_mosquitto_link_close(link);
 }

@@ -9,13 +9,18 @@
 #include <mosquitto.h>
 
 #include "exchange.h"
+#include "network.h"
 #include "settings.h"
 
 typedef struct bb_mosquitto_link {
     struct mosquitto *handle;
     const bb_mosquitto_settings *settings;
     bb_mosquitto_exchange *exchange;
-    bool v5; /* what to try next */
+    bb_mosquitto_network network; /* while it runs */
+    bool v5;                      /* what to try next */
+    const char *bind_address;     /* and from which wildcard address: see connection.h */
+    bool other_family;            /* the first one failed just now */
+    busbar_reason first_reason;   /* in these words */
 } bb_mosquitto_link;
 
 /*

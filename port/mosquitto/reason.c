@@ -46,6 +46,7 @@ static const known_code known_codes[] = {
     {0x8c, BB_MOSQUITTO_RETRY, "bad authentication method", CHECK_LOGIN},
     {0x8d, BB_MOSQUITTO_RETRY, "keep alive timeout", ""},
     {0x8e, BB_MOSQUITTO_RETRY, "session taken over", CHECK_TAKEN},
+    {0x8f, BB_MOSQUITTO_RETRY, "topic filter invalid", ""},
     {0x90, BB_MOSQUITTO_DEAD, "topic name invalid", CHECK_TOPIC},
     {0x91, BB_MOSQUITTO_RECONNECT, "packet identifier in use", ""},
     {0x92, BB_MOSQUITTO_RETRY, "packet identifier not found", ""},
@@ -60,8 +61,11 @@ static const known_code known_codes[] = {
     {0x9b, BB_MOSQUITTO_DEAD, "QoS not supported", "; choose a lower QoS for the route"},
     {0x9c, BB_MOSQUITTO_RETRY, "use another server", CHECK_HOST},
     {0x9d, BB_MOSQUITTO_RETRY, "server moved", CHECK_HOST},
+    {0x9e, BB_MOSQUITTO_RETRY, "shared subscriptions not supported", ""},
     {0x9f, BB_MOSQUITTO_RETRY, "connection rate exceeded", ""},
     {0xa0, BB_MOSQUITTO_RETRY, "maximum connect time", ""},
+    {0xa1, BB_MOSQUITTO_RETRY, "subscription identifiers not supported", ""},
+    {0xa2, BB_MOSQUITTO_RETRY, "wildcard subscriptions not supported", ""},
 };
 
 static known_code find_code(int code)
@@ -200,7 +204,7 @@ void bb_mosquitto_reason_lost(busbar_reason *reason, const bb_mosquitto_place *p
 
     if (rc == MOSQ_ERR_KEEPALIVE) {
         bb_mosquitto_reason_set(reason, 0, "%s:%u did not answer the keepalive ping", place->host, place->port);
-    } else if (rc == MOSQ_ERR_ERRNO && error != 0 && error != EPROTO) {
+    } else if (rc == MOSQ_ERR_ERRNO && error != 0 && error != EPROTO && error != EPIPE) {
         error_text(error, text, sizeof text);
         bb_mosquitto_reason_set(reason, error, "%s:%u was lost%s: %s%s", place->host, place->port, phase, text,
                                 lost_hint(place, accepted));

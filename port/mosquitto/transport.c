@@ -286,6 +286,16 @@ static int make(bb_mosquitto_settings *settings, mqtt_transport **out_transport)
     return 0;
 }
 
+int busbar_mosquitto_link_up(busbar_transport transport)
+{
+    if (transport.api != &mqtt_api || transport.ctx == NULL) {
+        return BUSBAR_EINVAL;
+    }
+    mqtt_transport *self = transport.ctx;
+    bb_mosquitto_exchange_prompt(&self->exchange);
+    return BUSBAR_OK;
+}
+
 int busbar_mosquitto_new(const busbar_mosquitto_options *options, busbar_transport *out_transport,
                          busbar_reason *out_reason)
 {

@@ -9,6 +9,7 @@
 #include <signal.h>
 
 #include "backoff.h"
+#include "last_words.h"
 #include "packet.h"
 #include "reason.h"
 #include "settings.h"
@@ -186,6 +187,29 @@ static void failures_name_the_place_and_what_to_do(void **state)
                                      "password and the broker's access rules");
 }
 
+static int last_words(const char *bytes, size_t size)
+{
+    return bb_mosquitto_last_words_find((const uint8_t *)bytes, size);
+}
+
+static void last_words_are_found_behind_whole_packets_only(void **state)
+{
+    char long_packet[300] = "\x30\xa8\x02"; /* 296 bytes */
+    (void)state;
+    assert_int_equal(last_words("", 0), -1);
+    assert_int_equal(last_words("\xe0\x01\x8e", 3), 0x8e);
+    assert_int_equal(last_words("\xe0\x02\x97\x00", 4), 0x97);
+    assert_int_equal(last_words("\x40\x02\x00\x01\xe0\x01\x8b", 7), 0x8b);
+    assert_int_equal(last_words("\xe0\x00", 2), -1);                     /* says nothing */
+    assert_int_equal(last_words("\xe0\x01\x8e\x40\x02\x00\x01", 7), -1); /* was not the last */
+    assert_int_equal(last_words("\xe0\x01", 2), -1);                     /* not whole */
+    assert_int_equal(last_words("\xe0", 1), -1);
+    assert_int_equal(last_words("\x01\xe0\x01\x8e", 4), -1); /* begins within a packet */
+    assert_int_equal(last_words("\xe0\xff\xff\xff\xff\x01\x8e", 7), -1);
+    assert_int_equal(last_words(long_packet, 299), -1);
+    assert_int_equal(last_words(long_packet, 298), -1);
+}
+
 /* ---- Packets -------------------------------------------------------------------------------------------------------- */
 
 static void media_types_of_text_are_known(void **state)
@@ -297,6 +321,7 @@ int main(void)
         cmocka_unit_test(codes_of_311_have_equals),
         cmocka_unit_test(long_reasons_are_cut_between_characters),
         cmocka_unit_test(failures_name_the_place_and_what_to_do),
+        cmocka_unit_test(last_words_are_found_behind_whole_packets_only),
         cmocka_unit_test(media_types_of_text_are_known),
         cmocka_unit_test(packets_that_cannot_be_sent_are_found),
         cmocka_unit_test(the_room_told_excludes_nothing_that_fits),

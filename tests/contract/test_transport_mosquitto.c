@@ -16,6 +16,7 @@
 
 #include "broker.h"
 #include "mqtt_host.h"
+#include "tls_site.h"
 #include "transport.h"
 
 /* ---- The contract's peer: a broker, and a subscriber to the test's topic. -------------------------------------------- */
@@ -259,74 +260,6 @@ static void text_is_marked_as_utf8_and_bytes_are_not(void **state)
 
 /* ---- TLS ------------------------------------------------------------------------------------------------------------ */
 
-typedef struct tls_site {
-    broker *broker;
-    char directory[BROKER_PATH_SIZE];
-    char ca[BROKER_PATH_SIZE], other_ca[BROKER_PATH_SIZE];
-    char device_certificate[BROKER_PATH_SIZE], device_key[BROKER_PATH_SIZE];
-} tls_site;
-
-static void make_authority(const char *directory, const char *name)
-{
-    char key[64], certificate[64], subject[64];
-    (void)snprintf(key, sizeof key, "%s.key", name);
-    (void)snprintf(certificate, sizeof certificate, "%s.crt", name);
-    (void)snprintf(subject, sizeof subject, "/CN=%s", name);
-    broker_run(directory, (const char *const[]){"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                                                "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
-                                                subject, "-keyout", key, "-out", certificate, NULL});
-}
-
-/* Signed by the authority "ca". */
-static void make_certificate(const char *directory, const char *name, const char *subject, const char *extension)
-{
-    char key[64], request[64], certificate[64];
-    (void)snprintf(key, sizeof key, "%s.key", name);
-    (void)snprintf(request, sizeof request, "%s.csr", name);
-    (void)snprintf(certificate, sizeof certificate, "%s.crt", name);
-    broker_file_write(directory, "extension", extension);
-    broker_run(directory,
-               (const char *const[]){"openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-                                     "-nodes", "-subj", subject, "-keyout", key, "-out", request, NULL});
-    broker_run(directory, (const char *const[]){"openssl", "x509", "-req", "-in", request, "-CA", "ca.crt", "-CAkey",
-                                                "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "extension",
-                                                "-out", certificate, NULL});
-}
-
-/* A broker whose certificate is for 127.0.0.1, and not for "localhost". */
-static void start_tls(tls_site *it, const char *more_config)
-{
-    char config[1024];
-
-    broker_directory_make(it->directory);
-    make_authority(it->directory, "ca");
-    make_authority(it->directory, "other");
-    make_certificate(it->directory, "server", "/CN=broker.test", "subjectAltName=IP:127.0.0.1,DNS:broker.test\n");
-    make_certificate(it->directory, "device", "/CN=device-1", "extendedKeyUsage=clientAuth\n");
-    broker_file_path(it->directory, "ca.crt", it->ca);
-    broker_file_path(it->directory, "other.crt", it->other_ca);
-    broker_file_path(it->directory, "device.crt", it->device_certificate);
-    broker_file_path(it->directory, "device.key", it->device_key);
-    (void)snprintf(config, sizeof config,
-                   "allow_anonymous true\ncafile %s/ca.crt\ncertfile %s/server.crt\nkeyfile %s/server.key\n%s\n",
-                   it->directory, it->directory, it->directory, more_config);
-    it->broker = broker_start(config);
-}
-
-static void stop_tls(tls_site *it)
-{
-    broker_free(it->broker);
-    broker_directory_remove(it->directory);
-}
-
-static busbar_mosquitto_options tls_options(const tls_site *it)
-{
-    busbar_mosquitto_options options = mqtt_host_options(broker_port(it->broker));
-    options.tls.enabled = true;
-    options.tls.ca_file = it->ca;
-    return options;
-}
-
 static void expect_delivery(const busbar_mosquitto_options *options)
 {
     mqtt_host host;
@@ -355,8 +288,8 @@ static void tls_trusts_the_right_authority_only(void **state)
 {
     tls_site site;
     (void)state;
-    start_tls(&site, "");
-    busbar_mosquitto_options options = tls_options(&site);
+    tls_site_start(&site, "");
+    busbar_mosquitto_options options = tls_site_options(&site);
     expect_delivery(&options);
     options.tls.ca_file = site.other_ca;
     expect_refusal(&options, "the broker's certificate is not trusted");
@@ -365,33 +298,33 @@ static void tls_trusts_the_right_authority_only(void **state)
     options.tls.cert_file = site.device_certificate; /* with a client certificate neither */
     options.tls.key_file = site.device_key;
     expect_refusal(&options, "the broker's certificate is not trusted");
-    stop_tls(&site);
+    tls_site_stop(&site);
 }
 
 static void tls_checks_the_host_name(void **state)
 {
     tls_site site;
     (void)state;
-    start_tls(&site, "");
-    busbar_mosquitto_options options = tls_options(&site);
+    tls_site_start(&site, "");
+    busbar_mosquitto_options options = tls_site_options(&site);
     options.host = "localhost";
     expect_refusal(&options, "certificate is for another host name");
-    stop_tls(&site);
+    tls_site_stop(&site);
 }
 
 static void tls_presents_a_client_certificate(void **state)
 {
     tls_site site;
     (void)state;
-    start_tls(&site, "require_certificate true\n");
-    busbar_mosquitto_options options = tls_options(&site);
+    tls_site_start(&site, "require_certificate true\n");
+    busbar_mosquitto_options options = tls_site_options(&site);
     expect_refusal(&options, "client certificate");
     options.tls.cert_file = site.device_certificate;
     options.tls.key_file = site.device_key;
     expect_delivery(&options);
     options.tls.key_file = site.ca; /* a file, but no key */
     expect_refusal(&options, "TLS with");
-    stop_tls(&site);
+    tls_site_stop(&site);
 }
 
 /* The library would ask the terminal for the passphrase, and wait. */
@@ -400,26 +333,26 @@ static void an_encrypted_key_is_refused_without_asking(void **state)
     tls_site site;
     char encrypted[BROKER_PATH_SIZE];
     (void)state;
-    start_tls(&site, "require_certificate true\n");
+    tls_site_start(&site, "require_certificate true\n");
     broker_run(site.directory, (const char *const[]){"openssl", "pkey", "-in", "device.key", "-aes128", "-passout",
                                                      "pass:secret", "-out", "encrypted.key", NULL});
     broker_file_path(site.directory, "encrypted.key", encrypted);
-    busbar_mosquitto_options options = tls_options(&site);
+    busbar_mosquitto_options options = tls_site_options(&site);
     options.tls.cert_file = site.device_certificate;
     options.tls.key_file = encrypted;
     expect_refusal(&options, "Unable to load client key file");
-    stop_tls(&site);
+    tls_site_stop(&site);
 }
 
 static void a_missing_tls_file_is_named(void **state)
 {
     tls_site site;
     (void)state;
-    start_tls(&site, "");
-    busbar_mosquitto_options options = tls_options(&site);
+    tls_site_start(&site, "");
+    busbar_mosquitto_options options = tls_site_options(&site);
     options.tls.ca_file = "missing-ca.crt";
     expect_refusal(&options, "cannot read missing-ca.crt: no such file");
-    stop_tls(&site);
+    tls_site_stop(&site);
 }
 
 static void tls_survives_a_killed_broker(void **state)
@@ -427,8 +360,8 @@ static void tls_survives_a_killed_broker(void **state)
     tls_site site;
     mqtt_host host;
     (void)state;
-    start_tls(&site, "");
-    busbar_mosquitto_options options = tls_options(&site);
+    tls_site_start(&site, "");
+    busbar_mosquitto_options options = tls_site_options(&site);
     mqtt_host_start(&host, &options);
     for (unsigned round = 1; round <= 3; round++) {
         mqtt_host_wait(&host, &host.ups, round);
@@ -438,7 +371,7 @@ static void tls_survives_a_killed_broker(void **state)
     }
     mqtt_host_wait(&host, &host.ups, 4);
     mqtt_host_stop(&host);
-    stop_tls(&site);
+    tls_site_stop(&site);
 }
 
 static void large_messages_pass_through_tls(void **state)
@@ -451,8 +384,8 @@ static void large_messages_pass_through_tls(void **state)
     assert_non_null(payload);
     memset(payload, 'x', SIZE);
     payload[SIZE] = '\0';
-    start_tls(&site, "");
-    busbar_mosquitto_options options = tls_options(&site);
+    tls_site_start(&site, "");
+    busbar_mosquitto_options options = tls_site_options(&site);
     mqtt_host_start(&host, &options);
     mqtt_host_wait(&host, &host.ups, 1);
     for (uint64_t token = 1; token <= 5; token++) {
@@ -461,7 +394,7 @@ static void large_messages_pass_through_tls(void **state)
     mqtt_host_wait(&host, &host.acked, 5);
     assert_int_equal(host.downs, 0);
     mqtt_host_stop(&host);
-    stop_tls(&site);
+    tls_site_stop(&site);
     free(payload);
 }
 
@@ -478,13 +411,13 @@ static void tls_and_plain_ports_are_not_mixed_up_silently(void **state)
     tls_site site;
     broker *plain = broker_start(NULL);
     (void)state;
-    start_tls(&site, "");
-    busbar_mosquitto_options options = tls_options(&site);
+    tls_site_start(&site, "");
+    busbar_mosquitto_options options = tls_site_options(&site);
     options.port = (uint16_t)broker_port(plain);
     expect_refusal(&options, "TLS");
     options = mqtt_host_options(broker_port(site.broker));
     expect_refusal(&options, "if this is a port for TLS, enable it");
-    stop_tls(&site);
+    tls_site_stop(&site);
     broker_free(plain);
 }
 
@@ -637,8 +570,8 @@ static void an_idle_connection_costs_nothing(void **state)
     mqtt_host host;
     tls_site site;
     (void)state;
-    start_tls(&site, "");
-    busbar_mosquitto_options options = tls_options(&site);
+    tls_site_start(&site, "");
+    busbar_mosquitto_options options = tls_site_options(&site);
     mqtt_host_start(&host, &options);
     mqtt_host_wait(&host, &host.ups, 1);
     double before_s = cpu_s();
@@ -646,7 +579,7 @@ static void an_idle_connection_costs_nothing(void **state)
     assert_true(cpu_s() - before_s < 0.15);
     assert_int_equal(host.downs, 0);
     mqtt_host_stop(&host);
-    stop_tls(&site);
+    tls_site_stop(&site);
 }
 
 int main(void)

@@ -25,9 +25,17 @@
  *              seeds rand(). Versions of the library before 2.0.15 ignore SIGPIPE for the whole process: the
  *              application's disposition is put back before busbar_mosquitto_new() returns. The private thread has
  *              every signal blocked.
- * Limits       Name resolution and the TCP connect last as long as the system lets them (two minutes and more on a
- *              silent address); DOWN is reported after that. Times are measured on a clock that counts suspend, but
- *              the library's keepalive is not.
+ * Coming back  After a failure the transport waits (options.reconnect_…), but it listens to the kernel: when an interface,
+ *              an address or a route appears, it tries within 0.3 s, and asks TCP whether a connection that is still
+ *              open has outlived the change; one that does not answer for 0.3 s and two round trips is given up and
+ *              made again. So draining starts within 1 s of the link, if the broker is there. A flapping interface
+ *              brings about 10 such attempts, then one in 5 s. What no news tells of has other bounds: a broker that was
+ *              restarted is found when the wait is over (reconnect_max_ms at most), and an open connection behind which
+ *              everything falls silent is given up after ack_timeout_ms, idle within twice the keepalive.
+ *              Where the kernel cannot be listened to, the application may: busbar_mosquitto_link_up.
+ * Limits       Name resolution lasts as long as the system lets it, and hears no news meanwhile. One attempt tries one
+ *              address of each family, IPv6 and IPv4: the one that the resolver names first. Times are measured on a
+ *              clock that counts suspend, but the library's keepalive is not.
  */
 #ifndef BUSBAR_MOSQUITTO_H
 #define BUSBAR_MOSQUITTO_H
@@ -80,7 +88,7 @@ typedef struct busbar_mosquitto_options {
      */
     uint32_t reconnect_min_ms;   /* 0: 1,000 */
     uint32_t reconnect_max_ms;   /* 0: 60,000 */
-    uint32_t connect_timeout_ms; /* TLS handshake and the broker's answer, after TCP connected; 0: 10,000 */
+    uint32_t connect_timeout_ms; /* TCP connect, TLS handshake and the broker's answer, together; 0: 10,000 */
     uint32_t ack_timeout_ms;     /* a message unacknowledged for so long, with none before it acknowledged in the
                                     meantime, drops the connection; 0: 30,000 */
 } busbar_mosquitto_options;
@@ -93,7 +101,7 @@ typedef struct busbar_mosquitto_options {
  * max_message_bytes is an upper bound, since content type and expiry take room too, and send() answers
  * BUSBAR_SEND_DEAD by the exact size of the packet, 8 bytes below the broker's limit. While nobody polls, failed
  * attempts and connections that came and went are merged into one DOWN with the latest reason. stop() waits 2 s at most:
- * a thread that the system holds longer (name resolution, TCP connect) is left to itself and frees everything later.
+ * a thread that the system holds longer (name resolution) is left to itself and frees everything later.
  * An event's reason.code is an MQTT reason code (3.1.1's are given as their equals of MQTT 5), or an errno, or 0.
  *
  * Returns BUSBAR_OK; BUSBAR_EINVAL (an option is missing or out of range), BUSBAR_ENOMEM, BUSBAR_EIO (no descriptor
@@ -101,6 +109,15 @@ typedef struct busbar_mosquitto_options {
  */
 BUSBAR_API int busbar_mosquitto_new(const busbar_mosquitto_options *options, busbar_transport *out_transport,
                                     busbar_reason *out_reason);
+
+/*
+ * Says that the network is back: a transport that waits tries soon, one that is connected checks its connection. For
+ * applications that watch the network themselves, where the transport cannot or knows less. Never waits; any thread,
+ * before the transport's stop (of a route's: before busbar_close). To say it too often does no harm.
+ *
+ * Returns BUSBAR_OK; BUSBAR_EINVAL: not a transport made by busbar_mosquitto_new.
+ */
+BUSBAR_API int busbar_mosquitto_link_up(busbar_transport transport);
 
 #ifdef __cplusplus
 }
