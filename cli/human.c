@@ -42,11 +42,13 @@ human human_duration(int64_t duration_ms)
 human human_eta(int64_t eta_s)
 {
     human out = {"-"};
+    if (eta_s == 0)
+        return (human){"< 1 s"};
     if (eta_s >= 60 && eta_s <= INT64_MAX / 1000)
         return human_duration(eta_s * 1000);
     if (eta_s > 0 && eta_s < 60)
         snprintf(out.text, sizeof out.text, "%d s", (int)eta_s);
-    return eta_s == 0 ? (human){"< 1 s"} : out;
+    return out;
 }
 
 human human_bytes(int64_t size_bytes)

@@ -64,7 +64,7 @@ static int find(bb_store *store, const char *name, const char *pattern, found *o
 
 static int insert(bb_store *store, const char *name, busbar_class class_, const char *pattern, int64_t *out_id)
 {
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     int64_t id = 0;
     int result = bb_store_integer(store, NEXT_ID, NULL, 0, &id);
     if (result == BB_ROW)

@@ -208,7 +208,7 @@ static int take_core(decoding *d, const core_attribute *attribute, slice value)
     slice name = slice_of(attribute->name);
     if (!is_string(value))
         return fail(d, attribute->code, value.text, name, "the value is not a string");
-    slice taken;
+    slice taken = {0};
     int result = take_string(d, body_of(value), name, attribute->code, &taken);
     if (result < 0)
         return result;

@@ -39,6 +39,9 @@ int bb_exception_update(bb_store *store, const bb_failure *failure, int64_t n);
 /* Settled. */
 int bb_exception_delete(bb_store *store, int64_t n);
 
+/* Whether it is there and not dead. */
+int bb_exception_is_open(bb_store *store, int64_t n, bool *out_open);
+
 /* Open exceptions (not dead) of a consumer. */
 int bb_exception_count(bb_store *store, int64_t consumer, int64_t *out_count);
 /* When the next retry is due, milliseconds of this boot's clock; 0: now; INT64_MAX: none waits. */

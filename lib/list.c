@@ -223,7 +223,7 @@ static int stand(showing *s, const bb_consumer_view *view, const busbar_record *
     char reason[BUSBAR_DETAIL_SIZE] = "";
     busbar_standing standing = {.consumer = view->name, .state = BUSBAR_STATE_DONE};
     bb_cursor cursors[BUSBAR_LANE_COUNT];
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     int result = bb_consumer_cursors(store, view->id, cursors);
     if (result == BUSBAR_OK)
         result = bb_exception_read_at(store, view->id, record->lane, record->seq, &stmt);

@@ -280,6 +280,7 @@ static int prepare(busbar *bus, const busbar_event *event, publication *p)
 {
     p->event = event;
     int result = find_kind(bus, event, &p->kind);
+    assert(result < 0 || p->kind);
     if (result == BUSBAR_OK)
         result = check_fields(bus, event);
     if (result == BUSBAR_OK)

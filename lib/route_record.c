@@ -101,6 +101,8 @@ static int record_entry(recording *r, busbar_lane lane, const bb_entry *entry)
     bb_advance *advance = &r->advance[lane];
     int64_t count = entry->last - entry->first + 1;
     int result = BUSBAR_OK;
+    if (entry->last <= advance->cursor)
+        return BUSBAR_OK; /* recorded by a commit that was done although it failed: an I/O error after its end */
     switch (entry->state) {
     case BB_ENTRY_ACKED:
         advance->delivered += count;
@@ -146,12 +148,16 @@ static int record_resend(recording *r, const bb_resend *resend)
 {
     bb_store *store = &r->bus->store;
     bb_advance *advance = &r->advance[resend->lane];
+    bool open = false;
+    int result = bb_exception_is_open(store, resend->n, &open);
+    if (result < 0 || !open) /* not open: recorded, as above */
+        return result;
     r->touched[resend->lane] = true;
     if (resend->state == BB_ENTRY_REFUSED) {
         bb_failure failure;
         bool dead = resend->verdict == BUSBAR_REFUSED_DEAD;
-        int result = bb_worker_failure(&r->route->worker, r->bus, resend->lane, resend->attempts, dead, resend->reason,
-                                       &failure);
+        result = bb_worker_failure(&r->route->worker, r->bus, resend->lane, resend->attempts, dead, resend->reason,
+                                   &failure);
         if (result < 0)
             return result;
         advance->dead += failure.state == BUSBAR_STATE_DEAD;

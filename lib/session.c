@@ -93,7 +93,7 @@ static int make_token(bb_session *session, bb_store *store, const bb_boot *boot,
 static int insert_session(bb_session *session, bb_store *store, int64_t id, int64_t boot)
 {
     int result = bb_store_change(store, COUNT_SESSION, &id, 1);
-    sqlite3_stmt *stmt;
+    sqlite3_stmt *stmt = NULL;
     if (result == BUSBAR_OK)
         result = bb_store_prepare(store, INSERT_SESSION, &stmt);
     if (result < 0)

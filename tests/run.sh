@@ -7,6 +7,7 @@
 #   TEST                run only the tests of this name (see --list)
 #   --suite SUITE       run only this suite: header unit fuzz promises contract cli …; may be repeated
 #   --full              run the long suites (full, soak) too
+#   --valgrind          run each test under valgrind; for --suite unit and promises, in a build without a sanitizer
 #   --list              list the tests, and end
 #   --build DIRECTORY   where to build; default build/test
 #   --help              print this, and end
@@ -28,6 +29,7 @@ tests=
 while [ $# -gt 0 ]; do
     case $1 in
     --full) setup=full ;;
+    --valgrind) setup=valgrind ;;
     --list) list=true ;;
     --suite | --build)
         [ $# -ge 2 ] || {

@@ -4,6 +4,7 @@
 
 #include "error.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -182,6 +183,7 @@ int bb_linux_copy_make(bb_linux_copy *out_copy, const char *path, busbar_error *
     bb_linux_copy copy = {NULL, NULL, false};
     bool stable = false;
     int rc = make_directory(&copy, out_error);
+    assert(rc != BUSBAR_OK || copy.path != NULL);
     for (unsigned i = 0; i < ATTEMPTS_MAX && rc == BUSBAR_OK && !stable; i++)
         rc = copy_files(&copy, path, &stable, out_error);
     if (rc == BUSBAR_OK && !stable)

@@ -73,7 +73,8 @@ const char *networks_make(void)
                                  "/24 dev " NETWORKS_BROKER_LINK " && ip link set " NETWORKS_BROKER_LINK " up";
     static const char set_up_device[] =
         "PATH=$PATH:/usr/sbin:/sbin; ip link set lo up && ip address add " NETWORKS_DEVICE_ADDRESS
-        "/24 dev " NETWORKS_DEVICE_LINK " && ip link set " NETWORKS_DEVICE_LINK " up";
+        "/24 dev " NETWORKS_DEVICE_LINK " && ip link set " NETWORKS_DEVICE_LINK
+        " addrgenmode none && ip link set " NETWORKS_DEVICE_LINK " up";
     char command[sizeof set_up + 16];
 
     if (system("PATH=$PATH:/usr/sbin:/sbin; command -v ip >/dev/null") != 0) {

@@ -155,7 +155,7 @@ static void exhaust_tcp(const trial *it, unsigned tcp_state)
 {
     uint64_t deadline_ms = broker_now_ms() + PROCESS_PATIENCE_MS;
     networks_enter(NETWORKS_DEVICE);
-    while (!is_exhausted(it, tcp_state)) {
+    while (!is_exhausted(it, tcp_state) && !is_exhausted(it, TCP_SYN_SENT)) { /* it may have given up meanwhile */
         if (broker_now_ms() > deadline_ms)
             fail_msg("TCP goes on trying every %d ms", PATIENCE_MS);
         let_pass(5);

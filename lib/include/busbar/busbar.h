@@ -124,7 +124,7 @@ extern "C" {
 enum busbar_code {
     BUSBAR_OK = 0,
     BUSBAR_DUPLICATE = 1, /* busbar_publish: an event with this source and id exists already */
-#define BUSBAR_ERROR_ENUM(name, value, text) BUSBAR_##name = value,
+#define BUSBAR_ERROR_ENUM(name, value, text) BUSBAR_##name = (value),
     BUSBAR_ERROR_MAP(BUSBAR_ERROR_ENUM)
 #undef BUSBAR_ERROR_ENUM
 };
