@@ -38,6 +38,9 @@ static const char help[] = "usage: busbar relay DATABASE --url URL --topic TEMPL
                            "What the broker refuses for good is kept as a dead letter: `busbar list DATABASE\n"
                            "--consumer relay --state dead`. Dead letters do not keep --drain from ending with 0.\n";
 
+/* It reads each event once: more cache would only make its memory grow with the backlog (P9). */
+#define CACHE_KIB 256
+
 /* What the runner's thread needs to set itself up. */
 typedef struct setup {
     const busbar_route *route;
@@ -68,7 +71,7 @@ static int start(const char *path, const relay_settings *settings, busbar_runner
     setup self = {.route = &settings->route};
     busbar_options bus = database_bus_options();
     busbar_runner_options options = {
-        .size = sizeof options, .path = path, .bus = &bus, .setup = add_route, .ctx = &self};
+        .size = sizeof options, .path = path, .bus = &bus, .setup = add_route, .ctx = &self, .cache_kib = CACHE_KIB};
     if (broker_new(&settings->broker, &self.transport, &reason) != BUSBAR_OK) {
         out_error("cannot relay to %s: %s", settings->values[RELAY_URL], reason.text);
         return EXIT_FAILED;

@@ -214,6 +214,11 @@ int busbar_close(busbar *bus)
 
 /* ---- The rest ---- */
 
+sqlite3 *busbar_connection(const busbar *bus)
+{
+    return bus ? bus->store.db : NULL;
+}
+
 bool busbar_wal_race(const struct busbar_sqlite *sqlite)
 {
     return bb_checkpoint_racing((sqlite ? sqlite : &linked_routines)->libversion_number());

@@ -47,7 +47,7 @@ static int find_fix(bb_store *store, const char *sql, const int64_t *values, int
 bool bb_clock_improved(const busbar_port *port, busbar_clock_quality known)
 {
     int64_t wall_ms = 0;
-    return port->wall_ms(port->ctx, &wall_ms) > known;
+    return known < BUSBAR_CLOCK_TRUSTED && port->wall_ms(port->ctx, &wall_ms) > known;
 }
 
 int bb_clock_note(bb_store *store, const busbar_port *port, int64_t boot)

@@ -10,11 +10,9 @@ static const char COUNT_CONSUMERS[] = "SELECT count(*) FROM main.busbar_consumer
 
 static int read_positions(bb_store *store, busbar_status *status)
 {
-    int result = bb_log_heads(store, status->head);
+    int result = bb_watermark_read(store, status->watermark, status->head);
     for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++)
         result = bb_log_first(store, (busbar_lane)lane, &status->first[lane]);
-    if (result == BUSBAR_OK)
-        result = bb_watermark_read(store, status->watermark);
     return result;
 }
 

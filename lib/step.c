@@ -3,7 +3,6 @@
 #include <assert.h>
 
 #include "clock.h"
-#include "log.h"
 #include "publish.h"
 #include "retain.h"
 #include "watermark.h"
@@ -49,11 +48,7 @@ static int refresh(busbar *bus)
     int result = bb_publish_confirm(bus);
     if (result == BUSBAR_OK && !bus->boot.confirmed)
         result = bb_session_confirm(&bus->session, &bus->boot, &bus->store);
-    if (result == BUSBAR_OK)
-        result = note_clock(bus);
-    if (result == BUSBAR_OK)
-        result = bb_watermark_read(&bus->store, bus->watermark);
-    return result;
+    return result == BUSBAR_OK ? note_clock(bus) : result;
 }
 
 /* What the failure of one worker means for the step. */
@@ -80,9 +75,7 @@ static int run_worker(busbar *bus, bb_worker *worker, uint64_t deadline_us, uint
     assert(worker);
     if (worker->removed)
         return BUSBAR_OK;
-    int result = bb_log_heads(&bus->store, bus->heads);
-    if (result == BUSBAR_OK)
-        result = worker->api->run(worker, bus, deadline_us, out_wait_us);
+    int result = worker->api->run(worker, bus, deadline_us, out_wait_us);
     return judge(worker, result, out_wait_us);
 }
 
@@ -91,10 +84,10 @@ static int run_round(busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us)
 {
     bb_worker *worker = bus->next ? bus->next : bus->workers;
     bb_worker *first = worker;
-    int failure = BUSBAR_OK;
-    bool over = false;
+    int failure = bb_watermark_read(&bus->store, bus->watermark, bus->heads);
+    bool over = failure < 0;
     *out_wait_us = BUSBAR_FOREVER;
-    do {
+    while (!over) {
         uint64_t wait_us = BUSBAR_FOREVER;
         int result = run_worker(bus, worker, deadline_us, &wait_us);
         if (result < 0)
@@ -102,8 +95,8 @@ static int run_round(busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us)
         *out_wait_us = sooner(*out_wait_us, wait_us);
         worker = worker->next ? worker->next : bus->workers;
         bus->next = worker;
-        over = wait_us == 0 && bb_handle_now_us(bus) >= deadline_us;
-    } while (worker != first && !over);
+        over = worker == first || (wait_us == 0 && bb_handle_now_us(bus) >= deadline_us);
+    }
     return failure;
 }
 

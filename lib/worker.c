@@ -88,6 +88,10 @@ bool bb_worker_wants(const bb_worker *worker, const char *type)
 static int answer_claim(bb_worker *worker, busbar *bus)
 {
     bool challenged = false;
+    uint32_t version = bb_store_data_version(&bus->store);
+    if (version != 0 && version == worker->lease.version)
+        return BUSBAR_OK; /* nobody else has committed anything since: no claim either */
+    worker->lease.version = version;
     int result = bb_lease_challenged(&worker->lease, &bus->store, worker->consumer, &challenged);
     if (result < 0 || !challenged)
         return result;

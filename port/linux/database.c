@@ -8,6 +8,7 @@
 #include "error.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,14 +155,21 @@ static int wait_for_lock(void *ctx, int tries)
     return 1;
 }
 
-static int prepare_writer(sqlite3 *db, bool empty)
+static int set_cache(sqlite3 *db, uint32_t kib)
+{
+    char text[48];
+    snprintf(text, sizeof text, "PRAGMA main.cache_size=-%" PRIu32, kib);
+    return kib > 0 ? sqlite3_exec(db, text, NULL, NULL, NULL) : SQLITE_OK;
+}
+
+static int prepare_writer(sqlite3 *db, bool empty, uint32_t cache_kib)
 {
     int native = empty ? set_wal(db) : SQLITE_OK;
     if (native == SQLITE_OK)
         native = probe(db);
     if (native == SQLITE_OK)
         native = sqlite3_exec(db, "PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
-    return native;
+    return native == SQLITE_OK ? set_cache(db, cache_kib) : native;
 }
 
 static int open_writer(busbar_linux_database *database, const char *path, const busbar_linux_database_options *options,
@@ -180,7 +188,7 @@ static int open_writer(busbar_linux_database *database, const char *path, const 
         sqlite3_close(db);
         return bb_linux_error_set(out_error, BUSBAR_EREADONLY, 0, "%s: cannot be written; check its permissions", path);
     }
-    if (prepare_writer(db, empty) != SQLITE_OK)
+    if (prepare_writer(db, empty, options->cache_kib) != SQLITE_OK)
         return give_up(db, path, out_error);
     database->db = db;
     database->busy_timeout_ms = options->busy_timeout_ms;

@@ -103,7 +103,8 @@ static int open_connection(const busbar_runner_options *options, connection *out
         return error->code;
     }
     busbar_linux_database_options how = {.size = sizeof how,
-                                         .mode = options->create ? BUSBAR_LINUX_CREATE : BUSBAR_LINUX_WRITE};
+                                         .mode = options->create ? BUSBAR_LINUX_CREATE : BUSBAR_LINUX_WRITE,
+                                         .cache_kib = options->cache_kib};
     int rc = busbar_linux_database_open(&out->database, options->path, &how, error);
     if (rc == BUSBAR_OK)
         out->db = busbar_linux_database_handle(out->database);

@@ -71,7 +71,7 @@ static busbar_verdict count_reading(busbar *bus, const busbar_record *event, bus
         return BUSBAR_RETRY;
     snprintf(text, sizeof text, "INSERT INTO handled VALUES ('%s', %ld, 1) ON CONFLICT DO UPDATE SET times = times + 1",
              device, n);
-    return sqlite3_exec(it->db, text, NULL, NULL, NULL) == SQLITE_OK ? BUSBAR_DONE : BUSBAR_RETRY;
+    return sqlite3_exec(busbar_connection(bus), text, NULL, NULL, NULL) == SQLITE_OK ? BUSBAR_DONE : BUSBAR_RETRY;
 }
 
 static busbar_verdict note_reading(busbar *bus, const busbar_record *event, busbar_reason *reason, void *ctx)
@@ -109,8 +109,6 @@ static sqlite3 *open_own(void *ctx, busbar_error *out_error)
     sqlite3 *db = station_connect(it->path);
     if (db == NULL)
         out_error->code = BUSBAR_ECANTOPEN;
-    if (it->db == NULL)
-        it->db = db; /* a second one is for checkpoints */
     return db;
 }
 

@@ -98,19 +98,17 @@ typedef struct worker {
     const char *path;
     bool relays;
     unsigned port;
-    busbar_linux_database *databases[2]; /* the one that is worked on, and one for checkpoints if there must be */
+    busbar_linux_database *databases[2]; /* one for checkpoints, if there must be, and the one that is worked on */
     sqlite3_stmt *count;
 } worker;
 
 static busbar_verdict handle(busbar *bus, const busbar_record *event, busbar_reason *reason, void *ctx)
 {
     worker *it = ctx;
-    (void)bus;
     (void)event;
     (void)reason;
     if (it->count == NULL)
-        sqlite3_prepare_v2(busbar_linux_database_handle(it->databases[0]), "UPDATE handled SET n = n + 1", -1,
-                           &it->count, NULL);
+        sqlite3_prepare_v2(busbar_connection(bus), "UPDATE handled SET n = n + 1", -1, &it->count, NULL);
     int native = sqlite3_step(it->count);
     sqlite3_reset(it->count);
     return native == SQLITE_DONE ? BUSBAR_DONE : BUSBAR_RETRY;
@@ -156,7 +154,7 @@ static void close_own(void *ctx, sqlite3 *db)
 {
     worker *it = ctx;
     size_t which = it->databases[1] != NULL && busbar_linux_database_handle(it->databases[1]) == db;
-    if (which == 0) {
+    if (it->count != NULL && sqlite3_db_handle(it->count) == db) {
         sqlite3_finalize(it->count);
         it->count = NULL;
     }

@@ -274,8 +274,7 @@ static void p5_an_empty_log_does_not_start_again(void **unused)
         settle(&f, 50);
         busbar_sim_advance(f.sim, 200000);
     }
-    assert_int_equal(sql_integer(f.db, "SELECT count(*) FROM busbar_log_normal"), 88); /* 600 - 2 * 256 */
-    sql(f.db, "DELETE FROM busbar_log_normal WHERE seq < 600");
+    assert_int_equal(sql_integer(f.db, "SELECT count(*) FROM busbar_log_normal"), 1);
     fixture_reopen_bus(&f);
     assert_code(f.bus, busbar_publish(f.bus, &event, &after), BUSBAR_OK);
     assert_int_equal(after.seq, before.seq + 1);

@@ -188,6 +188,9 @@ BUSBAR_API bool busbar_wal_race(const struct busbar_sqlite *sqlite);
  */
 BUSBAR_API int busbar_open(busbar **out_bus, sqlite3 *db, const busbar_options *options, busbar_error *out_error);
 
+/* The connection that the bus was opened on: what a transactional handler writes goes there. Any context. */
+BUSBAR_API sqlite3 *busbar_connection(const busbar *bus);
+
 /*
  * Closes the bus: stops its transports (bounded wait, see busbar_transport_api.stop), records acknowledgements that have
  * arrived, gives its leases back, frees everything. The connection stays open. NULL is allowed.

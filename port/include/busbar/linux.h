@@ -41,6 +41,7 @@ typedef struct busbar_linux_database_options {
     size_t size; /* sizeof(busbar_linux_database_options) */
     busbar_linux_mode mode;
     uint32_t busy_timeout_ms; /* how long a statement waits for a lock; 0: 5,000 */
+    uint32_t cache_kib;       /* of SQLite's page cache, for a writer; 0: SQLite's default, about 2 MB */
 } busbar_linux_database_options;
 
 /* A connection that was opened here. It calls the copy of SQLite that this library was linked with. */
@@ -128,6 +129,7 @@ typedef struct busbar_runner_options {
     const busbar_options *bus;     /* NULL: defaults; a NULL port in it means busbar_linux_port() */
     busbar_runner_setup_fn *setup; /* NULL: nothing is set up; the bus is only kept in order */
     void *ctx;                     /* handed to open, close and setup */
+    uint32_t cache_kib;            /* of SQLite's page cache, with `path`; 0: SQLite's default, about 2 MB */
     uint32_t budget_us;            /* of each step, and so how long a stop may have to wait for one; 0: 10,000 */
 } busbar_runner_options;
 
