@@ -8,9 +8,14 @@
 /* Rows that must have gathered before a commit is spent on them. */
 #define GATHERED_ROWS 256u
 
-/* So many at a time, for large ones take long to delete, and no more once the write lock was held so long. */
-#define CHUNK_ROWS 8u
-#define STEP_US    1000u
+/*
+ * No more once the write lock was held so long. Large rows take long to delete: a few first, and more at a time as long as
+ * that goes fast.
+ */
+#define STEP_US        1000u
+#define FAST_US        100u
+#define CHUNK_ROWS     8u
+#define CHUNK_ROWS_MAX 256u
 
 /* How many rows of a lane may go, and up to where. */
 static int measure_lane(bb_store *store, busbar_lane lane, int64_t head, uint32_t keep, int64_t *out_until,
@@ -33,10 +38,16 @@ static int measure_lane(bb_store *store, busbar_lane lane, int64_t head, uint32_
 static int prune_rows(bb_store *store, busbar_lane lane, int64_t until)
 {
     int64_t gone = 0;
+    uint32_t rows = CHUNK_ROWS;
+    uint64_t held_us = bb_store_held_us(store);
     int result;
     do {
-        result = bb_log_prune(store, lane, until, CHUNK_ROWS, &gone);
-    } while (result == BUSBAR_OK && gone > 0 && bb_store_held_us(store) < STEP_US);
+        uint64_t before_us = held_us;
+        result = bb_log_prune(store, lane, until, rows, &gone);
+        held_us = bb_store_held_us(store);
+        if (held_us - before_us < FAST_US && rows < CHUNK_ROWS_MAX)
+            rows *= 2;
+    } while (result == BUSBAR_OK && gone > 0 && held_us < STEP_US);
     return result;
 }
 
