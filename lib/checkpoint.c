@@ -42,12 +42,21 @@ static int read_word(bb_store *store, sqlite3 *db, const char *sql, const char *
     return bb_store_fail_on(store, db, native, "read through options.checkpoint_db");
 }
 
+static bool same_file(const bb_store *store, sqlite3 *db)
+{
+    const char *ours = store->sql->db_filename(store->db, "main");
+    const char *theirs = store->sql->db_filename(db, "main");
+    return ours && theirs && strcmp(ours, theirs) == 0;
+}
+
 int bb_checkpoint_init(bb_checkpoint *checkpoint, bb_store *store, sqlite3 *db)
 {
     bool ignored = false;
     bool wal = false;
     bool exclusive = false;
     *checkpoint = (bb_checkpoint){.db = NULL};
+    if (db && !same_file(store, db))
+        return bb_store_fail(store, BUSBAR_EINVAL, "options.checkpoint_db is a connection to another database file");
     if (!db || !bb_checkpoint_racing(store->sql->libversion_number()))
         return BUSBAR_OK;
     int result = read_word(store, db, TOUCH, "", &ignored);
@@ -68,17 +77,17 @@ static uint32_t index_number(const volatile void *index, size_t at)
     return *(const volatile uint32_t *)((const volatile unsigned char *)index + at);
 }
 
-bool bb_checkpoint_due(const bb_checkpoint *checkpoint)
+uint32_t bb_checkpoint_pending(const bb_checkpoint *checkpoint)
 {
     sqlite3_file *file = checkpoint->file;
     volatile void *index = NULL;
     if (!checkpoint->db || !file || !file->pMethods || file->pMethods->iVersion < INDEX_METHODS_SINCE)
-        return false;
+        return 0;
     if (file->pMethods->xShmMap(file, 0, INDEX_PAGE_BYTES, 0, &index) != SQLITE_OK || !index)
-        return false;
+        return 0;
     uint32_t frames = index_number(index, INDEX_FRAMES_AT);
     uint32_t backfilled = index_number(index, INDEX_BACKFILLED_AT);
-    return frames >= backfilled && frames - backfilled >= BB_CHECKPOINT_PAGES;
+    return frames >= backfilled ? frames - backfilled : 0;
 }
 
 static int copy_back(const bb_checkpoint *checkpoint, bb_store *store, bool *out_done)
@@ -96,6 +105,8 @@ static int copy_back(const bb_checkpoint *checkpoint, bb_store *store, bool *out
 int bb_checkpoint_run(const bb_checkpoint *checkpoint, bb_store *store, bool *out_done)
 {
     *out_done = false;
+    if (bb_checkpoint_pending(checkpoint) > BB_CHECKPOINT_LOCKED_MAX)
+        return copy_back(checkpoint, store, out_done);
     int result = bb_store_begin(store);
     if (result < 0)
         return result;

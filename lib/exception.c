@@ -19,7 +19,8 @@ static const char *const ADD[BUSBAR_LANE_COUNT] = {ADD_TEXT("normal"), ADD_TEXT(
 static const char UPDATE[] = "UPDATE main.busbar_exception SET state = ?1, attempts = ?2, reason = ?3, due_boot = ?4,"
                              " due_ms = ?5, last_boot = ?4, last_ms = ?6 WHERE n = ?7";
 static const char DELETE[] = "DELETE FROM main.busbar_exception WHERE n = ?1";
-static const char IS_OPEN[] = "SELECT 1 FROM main.busbar_exception WHERE n = ?1 AND state <> 3";
+static const char IS_OPEN[] =
+    "SELECT 1 FROM main.busbar_exception WHERE n = ?1 AND consumer = ?2 AND lane = ?3 AND seq = ?4 AND state <> 3";
 static const char COUNT[] = "SELECT count(*) FROM main.busbar_exception WHERE consumer = ?1 AND state <> 3";
 static const char NEXT_DUE[] = "SELECT min(CASE WHEN due_boot = ?2 THEN due_ms ELSE 0 END) FROM main.busbar_exception"
                                " WHERE consumer = ?1 AND state <> 3 AND state = 2";
@@ -69,10 +70,11 @@ int bb_exception_delete(bb_store *store, int64_t n)
     return bb_store_change(store, DELETE, &n, 1);
 }
 
-int bb_exception_is_open(bb_store *store, int64_t n, bool *out_open)
+int bb_exception_is_open(bb_store *store, int64_t n, int64_t consumer, busbar_lane lane, int64_t seq, bool *out_open)
 {
+    int64_t values[] = {n, consumer, (int64_t)lane, seq};
     int64_t ignored = 0;
-    int result = bb_store_integer(store, IS_OPEN, &n, 1, &ignored);
+    int result = bb_store_integer(store, IS_OPEN, values, 4, &ignored);
     if (result >= 0)
         *out_open = result == BB_ROW;
     return result < 0 ? result : BUSBAR_OK;

@@ -40,7 +40,7 @@ int bb_exception_update(bb_store *store, const bb_failure *failure, int64_t n);
 int bb_exception_delete(bb_store *store, int64_t n);
 
 /* Whether it is there and not dead. */
-int bb_exception_is_open(bb_store *store, int64_t n, bool *out_open);
+int bb_exception_is_open(bb_store *store, int64_t n, int64_t consumer, busbar_lane lane, int64_t seq, bool *out_open);
 
 /* Open exceptions (not dead) of a consumer. */
 int bb_exception_count(bb_store *store, int64_t consumer, int64_t *out_count);

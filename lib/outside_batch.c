@@ -331,6 +331,8 @@ int bb_outside_batch(bb_subscription *subscription, busbar *bus, uint64_t deadli
     if (result < 0 || *out_wait_us > 0)
         return result;
     result = run_events(&b);
-    int recorded = record_batch(&b);
+    int recorded = result < 0 ? load(&b) : BUSBAR_OK;
+    if (recorded == BUSBAR_OK)
+        recorded = record_batch(&b);
     return result < 0 ? result : recorded;
 }

@@ -15,7 +15,7 @@
 #define STEP_US        1000u
 #define FAST_US        100u
 #define CHUNK_ROWS     8u
-#define CHUNK_ROWS_MAX 256u
+#define CHUNK_ROWS_MAX 32u
 
 /* How many rows of a lane may go, and up to where. */
 static int measure_lane(bb_store *store, busbar_lane lane, int64_t head, uint32_t keep, int64_t *out_until,

@@ -17,6 +17,7 @@
 
 /* An exception that is being tried again. */
 typedef struct bb_resend {
+    int64_t seq;
     int64_t n; /* its number; 0: the place is free */
     busbar_lane lane;
     uint32_t attempts; /* this one included */

@@ -99,7 +99,7 @@ static int record_refused(recording *r, busbar_lane lane, const bb_entry *entry)
 static int record_entry(recording *r, busbar_lane lane, const bb_entry *entry)
 {
     bb_advance *advance = &r->advance[lane];
-    int64_t count = entry->last - entry->first + 1;
+    int64_t count = entry->last - (entry->first > advance->cursor ? entry->first : advance->cursor + 1) + 1;
     int result = BUSBAR_OK;
     if (entry->last <= advance->cursor)
         return BUSBAR_OK; /* recorded by a commit that was done although it failed: an I/O error after its end */
@@ -149,7 +149,7 @@ static int record_resend(recording *r, const bb_resend *resend)
     bb_store *store = &r->bus->store;
     bb_advance *advance = &r->advance[resend->lane];
     bool open = false;
-    int result = bb_exception_is_open(store, resend->n, &open);
+    int result = bb_exception_is_open(store, resend->n, r->route->worker.consumer, resend->lane, resend->seq, &open);
     if (result < 0 || !open) /* not open: recorded, as above */
         return result;
     r->touched[resend->lane] = true;

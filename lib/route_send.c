@@ -240,10 +240,12 @@ static int resend_exception(offer *o, sqlite3_stmt *stmt, bb_resend *resend)
     busbar_lane lane = (busbar_lane)bb_column_integer(store, stmt, BB_EXCEPTION_LANE);
     uint32_t attempts = (uint32_t)bb_column_integer(store, stmt, BB_EXCEPTION_ATTEMPTS) + 1;
     int64_t n = bb_column_integer(store, stmt, BB_EXCEPTION_N);
+    int64_t seq = bb_column_integer(store, stmt, BB_EXCEPTION_LOG + BB_LOG_SEQ);
     int result = offer_row(o, stmt, BB_EXCEPTION_LOG, lane);
     if (result < 0 || result == NO_ROOM)
         return result;
-    *resend = (bb_resend){.n = n, .lane = lane, .attempts = attempts, .token = o->token, .state = BB_ENTRY_SENT};
+    *resend =
+        (bb_resend){.n = n, .seq = seq, .lane = lane, .attempts = attempts, .token = o->token, .state = BB_ENTRY_SENT};
     if (result == BUSBAR_OK)
         return result;
     resend->state = result == TOO_OLD ? BB_ENTRY_EXPIRED : BB_ENTRY_REFUSED;

@@ -130,7 +130,7 @@ static int checkpoint(busbar *bus, uint64_t *wait_us)
     uint64_t now_us = bb_handle_now_us(bus);
     uint64_t pause_us = bb_worker_courtesy_us(bus, now_us);
     bool done = false;
-    if (now_us < bus->checkpoint_due_us || !bb_checkpoint_due(&bus->checkpoint))
+    if (now_us < bus->checkpoint_due_us || bb_checkpoint_pending(&bus->checkpoint) < BB_CHECKPOINT_PAGES)
         return BUSBAR_OK;
     if (pause_us > 0) {
         *wait_us = sooner(*wait_us, pause_us);

@@ -128,6 +128,16 @@ static void execute(const busbar_runner *runner, const char *text)
     sql->finalize(stmt);
 }
 
+static bool is_wal(const busbar_runner *runner)
+{
+    const busbar_sqlite *sql = routines(runner);
+    sqlite3_stmt *stmt = NULL;
+    bool wal = sql->prepare_v3(runner->main.db, "PRAGMA main.journal_mode", -1, 0, &stmt, NULL) == SQLITE_OK &&
+               sql->step(stmt) == SQLITE_ROW && strcmp((const char *)sql->column_text(stmt, 0), "wal") == 0;
+    sql->finalize(stmt);
+    return wal;
+}
+
 /*
  * With a SQLite that has the WAL-reset race, only the bus checkpoints, over a connection of its own. It is opened first: an
  * opener that remembers its last connection remembers the one that is worked on.
@@ -140,6 +150,13 @@ static int open_connections(busbar_runner *runner, busbar_error *error)
         rc = open_connection(&runner->options, &runner->main, error);
     if (rc < 0 || !guarded)
         return rc;
+    if (runner->main.db == runner->checkpoint.db) {
+        runner->checkpoint.db = NULL; /* closed once, as the one that is worked on */
+        return bb_linux_error_set(error, BUSBAR_EINVAL, 0,
+                                  "runner: the opener gave the same connection twice; each call must open a new one");
+    }
+    if (!is_wal(runner))
+        return BUSBAR_OK;
     execute(runner, "PRAGMA wal_autocheckpoint=0");
     runner->bus_options.checkpoint_db = runner->checkpoint.db;
     return BUSBAR_OK;

@@ -511,6 +511,23 @@ static void an_opener_that_gives_nothing_is_the_result_of_the_start(void **state
     assert_int_equal(count_get(&it->closed), 0);
 }
 
+static sqlite3 *open_once(void *ctx, busbar_error *out_error)
+{
+    place *it = ctx;
+    return count_get(&it->opened) > count_get(&it->closed) ? connection_of_setup : open_own(ctx, out_error);
+}
+
+static void an_opener_that_gives_one_connection_twice_is_told(void **state)
+{
+    place *it = *state;
+    busbar_runner_options options = own_options_of(it);
+    options.open = open_once;
+    if (!busbar_wal_race(NULL))
+        skip();
+    expect_no_start(&options, BUSBAR_EINVAL);
+    assert_int_equal(count_get(&it->opened), count_get(&it->closed));
+}
+
 static void the_callers_connections_are_opened_and_closed_once(void **state)
 {
     place *it = *state;
@@ -644,6 +661,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_failing_setup_is_the_result_of_the_start, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_setup_that_leaves_a_transaction_open_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_opener_that_gives_nothing_is_the_result_of_the_start, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_opener_that_gives_one_connection_twice_is_told, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_callers_connections_are_opened_and_closed_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_failure_is_told_and_outlived, set_up_faulty, tear_down_faulty),
         cmocka_unit_test_setup_teardown(after_a_failure_only_a_stop_ends_the_wait, set_up_faulty, tear_down_faulty),

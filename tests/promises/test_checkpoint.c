@@ -194,6 +194,27 @@ static void a_rollback_journal_needs_no_checkpoints(void **unused)
     fixture_close(&f);
 }
 
+/* Half a second of locked-out application would be worse than the race: a WAL that a reader has let grow is copied unlocked. */
+static void a_large_backlog_is_copied_without_the_lock(void **unused)
+{
+    busbar_sqlite routines = BUSBAR_SQLITE_ROUTINES;
+    site s;
+    (void)unused;
+    routines.libversion_number = version_with_race;
+    site_open(&s, &routines, true);
+    sql(s.app_db, "PRAGMA wal_autocheckpoint=0");
+    sqlite3 *reader = connect(&s);
+    sql(reader, "BEGIN; SELECT * FROM state");
+    sql(s.app_db, "INSERT INTO state WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)"
+                  " SELECT hex(randomblob(2000)), i FROM n");
+    sql(reader, "COMMIT");
+    assert_int_equal(sync_vfs_counts().database_writes, 0);
+    run_application(&s, 1);
+    assert_true(sync_vfs_counts().unlocked_writes > 4000);
+    assert_int_equal(sqlite3_close(reader), SQLITE_OK);
+    site_close(&s);
+}
+
 static void which_versions_have_the_race(void **unused)
 {
     static const struct {
@@ -220,6 +241,12 @@ static void a_connection_cannot_be_its_own_second(void **unused)
     assert_int_equal(busbar_open(&bus, f.db, &options, &error), BUSBAR_EINVAL);
     assert_non_null(strstr(error.text, "checkpoint_db"));
     assert_null(bus);
+    sqlite3 *other = NULL;
+    assert_int_equal(sqlite3_open(":memory:", &other), SQLITE_OK);
+    options.checkpoint_db = other;
+    assert_int_equal(busbar_open(&bus, f.db, &options, &error), BUSBAR_EINVAL);
+    assert_non_null(strstr(error.text, "another database file"));
+    assert_int_equal(sqlite3_close(other), SQLITE_OK);
     fixture_close(&f);
 }
 
@@ -231,6 +258,7 @@ int main(void)
         cmocka_unit_test(without_the_race_checkpoints_are_left_to_sqlite),
         cmocka_unit_test(a_reader_that_stays_is_not_fought),
         cmocka_unit_test(a_rollback_journal_needs_no_checkpoints),
+        cmocka_unit_test(a_large_backlog_is_copied_without_the_lock),
         cmocka_unit_test(which_versions_have_the_race),
         cmocka_unit_test(a_connection_cannot_be_its_own_second),
     };
