@@ -17,6 +17,7 @@ typedef struct batch {
     int64_t number;
     int64_t open_exceptions;
     int64_t handled; /* events handed to the handler */
+    int gone_native; /* SQLite's code when the transaction was found gone */
     bool stop;       /* time is up */
     bool lane_stop;  /* the lane must stand still */
     bb_advance advance[BUSBAR_LANE_COUNT];
@@ -49,32 +50,28 @@ static void touch(batch *b, busbar_lane lane, int64_t cursor)
     b->advance[lane].cursor = cursor;
 }
 
-static bool same_batch_committed(batch *b)
-{
-    int64_t number = 0;
-    return bb_consumer_last_batch(&b->bus->store, b->subscription->worker.consumer, &number) == BUSBAR_OK &&
-           number >= b->number;
-}
-
 /*
  * The transaction is gone. Because SQLite gave it up (disk full, I/O error): a fault of the environment, which costs the
- * event nothing. Or because the handler ended it: BROKEN.
+ * event nothing. Or because the handler ended it. The code tells, unless the batch turns out to be committed.
  */
-static int why_gone(batch *b)
+static int note_gone(batch *b)
 {
     bb_store *store = &b->bus->store;
-    int native = store->sql->extended_errcode(store->db);
-    if (same_batch_committed(b))
-        return BROKEN;
-    switch (native & 0xff) {
+    b->gone_native = store->sql->extended_errcode(store->db);
+    return BROKEN;
+}
+
+static bool given_up(const batch *b)
+{
+    switch (b->gone_native & 0xff) {
     case SQLITE_FULL:
     case SQLITE_IOERR:
     case SQLITE_NOMEM:
     case SQLITE_BUSY:
     case SQLITE_CORRUPT:
-        return bb_store_fail_sqlite(store, native, "run a handler's statements");
+        return true;
     default:
-        return BROKEN;
+        return false;
     }
 }
 
@@ -128,11 +125,11 @@ static int handle(batch *b, const attempt *a, const busbar_record *record, bool 
     b->handled++;
     busbar_verdict verdict = bb_subscription_call(b->subscription, b->bus, record, &reason);
     if (!bb_store_in_transaction(store))
-        return why_gone(b);
+        return note_gone(b);
     if (verdict != BUSBAR_DONE && bb_store_execute(store, "ROLLBACK TO busbar_event") < 0)
         return BROKEN;
     if (bb_store_execute(store, "RELEASE busbar_event") < 0)
-        return bb_store_in_transaction(store) ? BROKEN : why_gone(b);
+        return bb_store_in_transaction(store) ? BROKEN : note_gone(b);
     *out_finished = true;
     if (verdict == BUSBAR_DONE)
         return finish_done(b, a);
@@ -165,19 +162,30 @@ struct bb_broken {
     attempt a;
 };
 
-/* The batch is a copy: what is counted here must not be counted twice if the commit fails. */
+static int write_broken(batch *b, const attempt *a)
+{
+    if (a->n == 0)
+        touch(b, a->lane, a->seq);
+    int result = record_failure(b, a, false, BROKEN_TEXT);
+    return result == BUSBAR_OK ? write_progress(b) : result;
+}
+
+/*
+ * The batch is a copy: what is counted here must not be counted twice if the commit fails. That commit may have been done
+ * all the same (an I/O error after its end): it counts as a batch of its own, whose number tells.
+ */
 static int record_broken(batch b, const attempt *a)
 {
     bb_store *store = &b.bus->store;
+    int64_t number = 0;
     int result = bb_worker_begin(&b.subscription->worker, b.bus);
     if (result < 0)
         return result;
-    if (a->n == 0)
-        touch(&b, a->lane, a->seq);
-    result = record_failure(&b, a, false, BROKEN_TEXT);
-    if (result == BUSBAR_OK)
-        result = write_progress(&b);
-    if (result < 0) {
+    result = bb_consumer_begin_batch(store, b.subscription->worker.consumer, &number);
+    bool recorded = result == BUSBAR_OK && number > b.number + 1;
+    if (result == BUSBAR_OK && !recorded)
+        result = write_broken(&b, a);
+    if (result < 0 || recorded) {
         bb_store_rollback(store);
         return result;
     }
@@ -187,7 +195,10 @@ static int record_broken(batch b, const attempt *a)
 /* Without memory for it the events of the batch come once more: a handler that commits is not worth more. */
 static void keep_broken(const batch *b, const attempt *a)
 {
-    struct bb_broken *broken = malloc(sizeof *broken);
+    struct bb_broken *broken = b->subscription->broken;
+    if (broken)
+        return;
+    broken = malloc(sizeof *broken);
     if (!broken)
         return;
     broken->b = *b;
@@ -195,38 +206,65 @@ static void keep_broken(const batch *b, const attempt *a)
     b->subscription->broken = broken;
 }
 
-/*
- * The handler took the batch's transaction away. If it committed, everything before the event in hand is kept: the cursor
- * follows, and the event counts as failed. If it rolled back, everything is undone: the events come again, one by one, so
- * that the guilty one stands alone next time.
- */
-static int recover(batch *b, const attempt *a)
+static void forget_broken(bb_subscription *subscription)
 {
-    bb_store *store = &b->bus->store;
-    bb_store_rollback(store); /* one that the handler may have begun */
-    bool committed = same_batch_committed(b);
-    if (!committed && b->handled > 1) {
-        b->subscription->one_by_one = b->handled;
-        return BUSBAR_OK;
-    }
-    if (b->subscription->one_by_one > 0)
-        b->subscription->one_by_one--;
-    int result = record_broken(*b, a);
-    if (result < 0 && committed)
-        keep_broken(b, a);
+    free(subscription->broken);
+    subscription->broken = NULL;
+}
+
+static int read_committed(const batch *b, bool *out_committed)
+{
+    int64_t number = 0;
+    int result = bb_consumer_last_batch(&b->bus->store, b->subscription->worker.consumer, &number);
+    if (result == BUSBAR_OK)
+        *out_committed = number >= b->number;
     return result;
 }
 
-/* Records what a former batch could not: nothing more is handled before. */
-static int record_kept(bb_subscription *subscription)
+/*
+ * The handler took the batch's transaction away. If it committed, everything before the event in hand is kept: the cursor
+ * follows, and the event counts as failed. If it rolled back, everything is undone: the events come again, one by one, so
+ * that the guilty one stands alone next time. *out_again: this is to be tried again, before anything more is handled.
+ */
+static int settle_broken(const batch *b, const attempt *a, bool *out_again)
 {
-    struct bb_broken *broken = subscription->broken;
-    int result = broken ? record_broken(broken->b, &broken->a) : BUSBAR_OK;
+    bb_store *store = &b->bus->store;
+    int64_t *left = &b->subscription->one_by_one;
+    bool committed = false;
+    bb_store_rollback(store); /* one that the handler may have begun */
+    int result = read_committed(b, &committed);
+    *out_again = result < 0;
     if (result < 0)
         return result;
-    free(broken);
-    subscription->broken = NULL;
-    return BUSBAR_OK;
+    if (!committed && given_up(b))
+        return bb_store_fail_sqlite(store, b->gone_native, "run a handler's statements");
+    if (!committed && b->handled > 1) {
+        *left = b->handled;
+        return BUSBAR_OK;
+    }
+    result = record_broken(*b, a);
+    *out_again = result < 0 && committed;
+    if (result == BUSBAR_OK && *left > 0)
+        --*left;
+    return result;
+}
+
+static int recover(const batch *b, const attempt *a)
+{
+    bool again = false;
+    int result = settle_broken(b, a, &again);
+    if (again)
+        keep_broken(b, a);
+    else
+        forget_broken(b->subscription);
+    return result;
+}
+
+/* What a former batch could not find out or record: nothing more is handled before. */
+static int recover_kept(bb_subscription *subscription)
+{
+    const struct bb_broken *broken = subscription->broken;
+    return broken ? recover(&broken->b, &broken->a) : BUSBAR_OK;
 }
 
 static int run_exceptions(batch *b, attempt *a)
@@ -406,7 +444,7 @@ int bb_transaction_batch(bb_subscription *subscription, busbar *bus, uint64_t de
     uint64_t hold_us = deadline_us > b.started_us ? deadline_us - b.started_us : 0;
     if (hold_us > bus->options.write_hold_us)
         hold_us = bus->options.write_hold_us;
-    int result = record_kept(subscription);
+    int result = recover_kept(subscription);
     if (result == BUSBAR_OK)
         result = begin(&b);
     if (result < 0)
