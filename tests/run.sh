@@ -73,6 +73,9 @@ if $list; then
     exec meson test -C "$build" --no-rebuild --setup "$setup" $suites --list
 fi
 
+# A suite that is asked for would bring its long tests along.
+[ "$setup" = full ] || suites="$suites --no-suite full --no-suite soak"
+
 # Whatever the tests leave behind is in here.
 TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/busbar-run.XXXXXX")
 chmod 755 "$TMPDIR" # tests that drop their rights come in too
