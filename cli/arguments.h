@@ -22,7 +22,7 @@ typedef struct option {
 } option;
 
 #define ARGUMENTS_OPTIONS_MAX  32
-#define ARGUMENTS_OPERANDS_MAX 4
+#define ARGUMENTS_OPERANDS_MAX 65
 #define ARGUMENTS_MANY_MAX     64 /* values of all OPTION_MANY options together */
 
 /* Everything points into argv. An option is named by its index in the table it was parsed with. */

@@ -11,6 +11,7 @@
 #include "value.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #define TABLE_LIMIT_DEFAULT 100
 #define STOP                1 /* what a callback returns to end the listing */
@@ -21,24 +22,27 @@ static const char help[] = "usage: busbar list DATABASE [--OPTION...]\n"
                            "\n"
                            "  --type PATTERN    only events of these types; * is one segment, # any number: door.#\n"
                            "  --consumer NAME   only what this consumer has not finished, with its state\n"
-                           "  --state STATE     pending, retry, dead, parked or done; needs --consumer\n"
+                           "  --state STATE     pending, retry, dead, parked or done, with --consumer; or scheduled:\n"
+                           "                    what is not due yet, and so of no consumer\n"
                            "  --lane LANE       urgent, normal or bulk\n"
                            "  --since TIME      not older than this: 2026-05-01T12:00:00Z, 2026-05-01, 10m, 2h, 3d;\n"
                            "                    events whose time is not known are listed too\n"
                            "  --limit N         at most N events, 0 for all (default: 100; all with --json)\n"
-                           "  --json            one object a line: lane, seq, size_bytes, event (a CloudEvent), and\n"
-                           "                    with --consumer: consumer, state, attempts, reason\n"
+                           "  --json            one object a line: lane, seq, size_bytes, redacted, event (a\n"
+                           "                    CloudEvent, without its data if redacted is true), and with\n"
+                           "                    --consumer: consumer, state, attempts, reason, first_ms, last_ms\n"
+                           "  --reveal          with --json: show data that are redacted\n"
                            "\n"
                            "Tables cut long cells, but never ids; --json has everything. The time is that of\n"
                            "publishing, \"-\" if it is not known.\n";
 
-enum { OPT_TYPE, OPT_CONSUMER, OPT_STATE, OPT_LANE, OPT_SINCE, OPT_LIMIT, OPT_JSON };
+enum { OPT_TYPE, OPT_CONSUMER, OPT_STATE, OPT_LANE, OPT_SINCE, OPT_LIMIT, OPT_JSON, OPT_REVEAL };
 
 static const option options[] = {
     [OPT_TYPE] = {"type", 0, OPTION_VALUE},   [OPT_CONSUMER] = {"consumer", 0, OPTION_VALUE},
     [OPT_STATE] = {"state", 0, OPTION_VALUE}, [OPT_LANE] = {"lane", 0, OPTION_VALUE},
     [OPT_SINCE] = {"since", 0, OPTION_VALUE}, [OPT_LIMIT] = {"limit", 0, OPTION_VALUE},
-    [OPT_JSON] = {"json", 0, OPTION_FLAG},
+    [OPT_JSON] = {"json", 0, OPTION_FLAG},    [OPT_REVEAL] = {"reveal", 0, OPTION_FLAG},
 };
 
 typedef struct listing {
@@ -46,6 +50,7 @@ typedef struct listing {
     uint64_t limit; /* 0: none */
     uint64_t count;
     bool json;
+    bool reveal;
     bool cut; /* there is more than the limit */
     table rows;
 } listing;
@@ -93,7 +98,10 @@ static int read_state(const arguments *args, busbar_query *query)
         return EXIT_DONE;
     if (!value_state(state, &query->state))
         return arguments_fail(args, "--state is %s, not \"%s\"", VALUE_STATES, state);
-    if (query->consumer == NULL)
+    if (query->state == BUSBAR_STATE_SCHEDULED && query->consumer != NULL)
+        return arguments_fail(args,
+                              "--state scheduled does not go with --consumer: what is not due yet is of no consumer");
+    if (query->state != BUSBAR_STATE_SCHEDULED && query->consumer == NULL)
         return arguments_fail(args, "--state needs --consumer: an event has a state for each consumer");
     return EXIT_DONE;
 }
@@ -111,6 +119,7 @@ static int read_limit(const arguments *args, listing *out)
 static int read_query(const arguments *args, listing *out)
 {
     out->json = args->values[OPT_JSON] != NULL;
+    out->reveal = args->values[OPT_REVEAL] != NULL;
     out->query = (busbar_query){
         .size = sizeof out->query, .pattern = args->values[OPT_TYPE], .consumer = args->values[OPT_CONSUMER]};
     int exit_code = read_since(args, &out->query);
@@ -125,7 +134,8 @@ static int read_query(const arguments *args, listing *out)
 
 /* ---- What is printed ------------------------------------------------------------------------------------------------- */
 
-static const char *const headings[] = {"ID", "LANE", "TYPE", "SOURCE", "TIME", "SIZE", "STATE", "ATTEMPTS", "REASON"};
+static const char *const headings[] = {"ID",   "LANE",  "TYPE",     "SOURCE",       "TIME",
+                                       "SIZE", "STATE", "ATTEMPTS", "LAST FAILURE", "REASON"};
 #define COLUMNS_PLAIN    6
 #define COLUMNS_STANDING (COLUMNS_PLAIN + STANDING_COLUMNS)
 
@@ -133,25 +143,30 @@ static void print_row(listing *self, const busbar_record *event, const busbar_st
 {
     human time = human_time(event->time_ms);
     human size = human_bytes((int64_t)event->data_size_bytes);
-    char attempts[STANDING_ATTEMPTS_SIZE];
+    standing_texts texts = {.attempts = ""};
+    char sizes[HUMAN_SIZE + 16];
+    snprintf(sizes, sizeof sizes, "%s%s", size.text, event_json_hides(event, false) ? ", redacted" : "");
     table_cell cells[COLUMNS_STANDING] = {
         {event->id, OUT_PLAIN},   {busbar_lane_name(event->lane), OUT_PLAIN},
         {event->type, OUT_PLAIN}, {event->source, OUT_PLAIN},
-        {time.text, OUT_PLAIN},   {size.text, OUT_PLAIN},
+        {time.text, OUT_PLAIN},   {sizes, OUT_PLAIN},
     };
     if (standing != NULL)
-        standing_cells(standing, attempts, cells + COLUMNS_PLAIN);
+        standing_cells(standing, &texts, cells + COLUMNS_PLAIN);
     table_row(&self->rows, cells);
 }
 
-static void print_object(const busbar_record *event, const busbar_standing *standing)
+static void print_object(const listing *self, const busbar_record *event, const busbar_standing *standing)
 {
     json_writer json = {0};
+    bool hides = event_json_hides(event, self->reveal);
+    busbar_record bare = event_json_without_data(event);
     json_begin(&json, NULL, '{');
     json_text(&json, "lane", busbar_lane_name(event->lane));
     json_int(&json, "seq", event->seq);
     json_int(&json, "size_bytes", (int64_t)event->data_size_bytes);
-    event_json_member(&json, "event", event);
+    json_bool(&json, "redacted", hides);
+    event_json_member(&json, "event", hides ? &bare : event);
     if (standing != NULL)
         standing_members(&json, standing);
     json_end(&json, '}');
@@ -166,7 +181,7 @@ static int print_event(const busbar_record *event, const busbar_standing *standi
         return STOP;
     self->count++;
     if (self->json)
-        print_object(event, standing);
+        print_object(self, event, standing);
     else
         print_row(self, event, standing);
     return 0;

@@ -9,31 +9,37 @@
 
 #include <string.h>
 
-static const char help[] = "usage: busbar publish DATABASE TYPE [--OPTION...]\n"
-                           "       busbar publish DATABASE --ndjson [FILE] [--lane LANE] [--ttl DURATION]\n"
-                           "\n"
-                           "Stores one event and prints its id. TYPE has dot-separated segments: door.opened.\n"
-                           "\n"
-                           "  --data TEXT          the data: JSON, unless --datacontenttype says otherwise;\n"
-                           "                       @FILE reads a file, - standard input; 16 MiB at most\n"
-                           "  --datacontenttype T  the data's media type (default application/json)\n"
-                           "  --dataschema URI     the schema that the data follow\n"
-                           "  --source S           a URI-reference (default: an identity of this machine)\n"
-                           "  --subject S          what in the source the event is about\n"
-                           "  --key K              ordering key, sent as partitionkey\n"
-                           "  --id ID              a given id; if source and id are stored already, nothing is\n"
-                           "                       stored again, and the exit code is 0 all the same\n"
-                           "  --time T             when it happened, RFC 3339 (default: now)\n"
-                           "  --lane LANE          urgent, normal or bulk (default normal)\n"
-                           "  --ttl DURATION       worthless after so long: 500ms, 90s, 10m, 1h30m, 3d\n"
-                           "  --ext NAME=TEXT      an extension attribute; NAME:int=5 and NAME:bool=true give it\n"
-                           "                       another type than text; up to 32 of them\n"
-                           "\n"
-                           "With --ndjson: reads CloudEvents in structured JSON, one a line, from FILE or standard\n"
-                           "input, and stores them with their own id, source and extensions, up to 500 events or\n"
-                           "1 MiB in a transaction. Lines end with LF or CR LF; empty ones are skipped; one line has\n"
-                           "16 MiB at most. A line that is refused is reported with its number, the others are\n"
-                           "stored, and the exit code is 1.\n";
+static const char help[] =
+    "usage: busbar publish DATABASE TYPE [--OPTION...]\n"
+    "       busbar publish DATABASE --ndjson [FILE] [--lane LANE] [--ttl DURATION]\n"
+    "\n"
+    "Stores one event and prints its id. TYPE has dot-separated segments: door.opened.\n"
+    "\n"
+    "  --data TEXT          the data: JSON, unless --datacontenttype says otherwise;\n"
+    "                       @FILE reads a file, - standard input; 16 MiB at most\n"
+    "  --datacontenttype T  the data's media type (default application/json)\n"
+    "  --dataschema URI     the schema that the data follow\n"
+    "  --source S           a URI-reference (default: an identity of this machine)\n"
+    "  --subject S          what in the source the event is about\n"
+    "  --key K              ordering key, sent as partitionkey\n"
+    "  --id ID              a given id; if source and id are stored already, nothing is\n"
+    "                       stored again, and the exit code is 0 all the same\n"
+    "  --time T             when it happened, RFC 3339 (default: now)\n"
+    "  --lane LANE          urgent, normal or bulk (default normal)\n"
+    "  --ttl DURATION       worthless after so long: 500ms, 90s, 10m, 1h30m, 3d\n"
+    "  --delay DURATION     not now, but after so long; somebody must be working by then (a\n"
+    "                       program with handlers, or busbar relay)\n"
+    "  --not-before TIME    not before this time, RFC 3339; waits for a trusted clock\n"
+    "  --ext NAME=TEXT      an extension attribute; NAME:int=5 and NAME:bool=true give it\n"
+    "                       another type than text; up to 32 of them\n"
+    "  --redact             data of this type and source are not to be shown from now on: list,\n"
+    "                       show and tail leave them out unless --reveal is given\n"
+    "\n"
+    "With --ndjson: reads CloudEvents in structured JSON, one a line, from FILE or standard\n"
+    "input, and stores them with their own id, source and extensions, up to 500 events or\n"
+    "1 MiB in a transaction. Lines end with LF or CR LF; empty ones are skipped; one line has\n"
+    "16 MiB at most. A line that is refused is reported with its number, the others are\n"
+    "stored, and the exit code is 1.\n";
 
 enum {
     OPT_NDJSON,
@@ -47,7 +53,10 @@ enum {
     OPT_TIME,
     OPT_LANE,
     OPT_TTL,
-    OPT_EXT
+    OPT_DELAY,
+    OPT_NOT_BEFORE,
+    OPT_EXT,
+    OPT_REDACT
 };
 
 static const option options[] = {
@@ -62,7 +71,10 @@ static const option options[] = {
     [OPT_TIME] = {"time", 0, OPTION_VALUE},
     [OPT_LANE] = {"lane", 0, OPTION_VALUE},
     [OPT_TTL] = {"ttl", 0, OPTION_VALUE},
+    [OPT_DELAY] = {"delay", 0, OPTION_VALUE},
+    [OPT_NOT_BEFORE] = {"not-before", 0, OPTION_VALUE},
     [OPT_EXT] = {"ext", 0, OPTION_MANY},
+    [OPT_REDACT] = {"redact", 0, OPTION_FLAG},
 };
 #define OPTION_COUNT (sizeof options / sizeof options[0])
 
@@ -83,6 +95,21 @@ static int read_handling(const arguments *args, busbar_event *event)
         return arguments_fail(args, "--lane is %s, not \"%s\"", VALUE_LANES, lane);
     if (ttl != NULL && (!value_duration(ttl, &event->ttl_ms) || event->ttl_ms == 0))
         return arguments_fail(args, "--ttl is a duration with a unit, such as 500ms, 90s, 10m or 3d, not \"%s\"", ttl);
+    return EXIT_DONE;
+}
+
+static int read_schedule(const arguments *args, busbar_event *event)
+{
+    const char *delay = args->values[OPT_DELAY];
+    const char *not_before = args->values[OPT_NOT_BEFORE];
+    if (delay != NULL && not_before != NULL)
+        return arguments_fail(args, "--delay and --not-before do not go together: give one of them");
+    if (delay != NULL && (!value_duration(delay, &event->delay_ms) || event->delay_ms == 0))
+        return arguments_fail(args, "--delay is a duration with a unit, such as 500ms, 90s, 10m or 3d, not \"%s\"",
+                              delay);
+    if (not_before != NULL && (!value_time(not_before, &event->not_before_ms) || event->not_before_ms <= 0))
+        return arguments_fail(args, "--not-before is a time since 1970, such as 2026-12-01T08:00:00Z, not \"%s\"",
+                              not_before);
     return EXIT_DONE;
 }
 
@@ -132,6 +159,8 @@ static int read_draft(const arguments *args, draft *out)
     };
     int exit_code = read_handling(args, &out->event);
     if (exit_code == EXIT_DONE)
+        exit_code = read_schedule(args, &out->event);
+    if (exit_code == EXIT_DONE)
         exit_code = read_extensions(args, out);
     if (exit_code == EXIT_DONE)
         exit_code = read_data(args->values[OPT_DATA], out);
@@ -167,10 +196,27 @@ static int fail(const database *db, int code, const busbar_event *event)
     return database_fail(db, code);
 }
 
-static int publish(const database *db, const busbar_event *event)
+/* The event's kind is redacted before there is an event of it. */
+static int redact(const database *db, const busbar_event *event)
+{
+    busbar_kind kind;
+    busbar_kind_desc desc = {
+        .size = sizeof desc,
+        .type = event->type,
+        .source = event->source,
+        .datacontenttype = event->datacontenttype,
+        .dataschema = event->dataschema,
+        .redact = true,
+    };
+    return busbar_kind_register(db->bus, &desc, &kind);
+}
+
+static int publish(const database *db, const busbar_event *event, bool redacted)
 {
     busbar_id id;
-    int code = busbar_publish(db->bus, event, &id);
+    int code = redacted ? redact(db, event) : BUSBAR_OK;
+    if (code == BUSBAR_OK)
+        code = busbar_publish(db->bus, event, &id);
     if (code < 0)
         return fail(db, code, event);
     out_line("%s", id.text);
@@ -189,7 +235,7 @@ static int publish_one(const arguments *args)
     if (exit_code == EXIT_DONE)
         exit_code = database_open_writing(&db, args->operands[0], event.event.source == NULL);
     if (exit_code == EXIT_DONE) {
-        exit_code = publish(&db, &event.event);
+        exit_code = publish(&db, &event.event, args->values[OPT_REDACT] != NULL);
         database_close(&db);
     }
     buffer_free(&event.data);

@@ -9,22 +9,26 @@
 #include "table.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
-static const char help[] = "usage: busbar show DATABASE ID [--json]\n"
+static const char help[] = "usage: busbar show DATABASE ID [--json] [--reveal]\n"
                            "\n"
                            "Shows the event with this id (of each source that gave it) as CloudEvents JSON, and below\n"
                            "it how each consumer stands to it. Exit code 3 if there is no such event.\n"
                            "\n"
                            "  --json            one object a line: lane, seq, event (a CloudEvent), consumers (each\n"
-                           "                    with consumer, state, attempts, reason)\n";
+                           "                    with consumer, state, attempts, reason, first_ms, last_ms); and\n"
+                           "                    redacted, which is true if the event's data are left out\n"
+                           "  --reveal          show data that are redacted\n";
 
-enum { OPT_JSON };
+enum { OPT_JSON, OPT_REVEAL };
 
-static const option options[] = {[OPT_JSON] = {"json", 0, OPTION_FLAG}};
+static const option options[] = {[OPT_JSON] = {"json", 0, OPTION_FLAG}, [OPT_REVEAL] = {"reveal", 0, OPTION_FLAG}};
 
 /* One event is begun by its callback and ended by the next one's, or by the end of all. */
 typedef struct showing {
     bool json;
+    bool reveal;
     bool begun;
     bool has_consumers;
     uint64_t count;
@@ -32,7 +36,7 @@ typedef struct showing {
     table consumers;
 } showing;
 
-static const char *const headings[] = {"CONSUMER", "STATE", "ATTEMPTS", "REASON"};
+static const char *const headings[] = {"CONSUMER", "STATE", "ATTEMPTS", "LAST FAILURE", "REASON"};
 #define COLUMNS (1 + STANDING_COLUMNS)
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------------ */
@@ -42,7 +46,10 @@ static void begin_object(showing *self, const busbar_record *event)
     json_begin(&self->object, NULL, '{');
     json_text(&self->object, "lane", busbar_lane_name(event->lane));
     json_int(&self->object, "seq", event->seq);
-    event_json_member(&self->object, "event", event);
+    bool hides = event_json_hides(event, self->reveal);
+    busbar_record bare = event_json_without_data(event);
+    json_bool(&self->object, "redacted", hides);
+    event_json_member(&self->object, "event", hides ? &bare : event);
     json_begin(&self->object, "consumers", '[');
 }
 
@@ -69,11 +76,13 @@ static const char *clock_name(busbar_clock_quality quality)
 
 static void print_header(const busbar_record *event)
 {
+    char position[48] = "not due yet";
+    if (event->seq > 0)
+        snprintf(position, sizeof position, "position %" PRId64, event->seq);
     if (event->time_ms == BUSBAR_TIME_UNKNOWN)
-        out_line("%s lane, position %" PRId64 ", published at a time not known", busbar_lane_name(event->lane),
-                 event->seq);
+        out_line("%s lane, %s, published at a time not known", busbar_lane_name(event->lane), position);
     else
-        out_line("%s lane, position %" PRId64 ", published %s%s", busbar_lane_name(event->lane), event->seq,
+        out_line("%s lane, %s, published %s%s", busbar_lane_name(event->lane), position,
                  human_time(event->time_ms).text, clock_name(event->time_quality));
 }
 
@@ -82,19 +91,23 @@ static void begin_text(showing *self, const busbar_record *event)
     buffer text = {0};
     out_text(self->count > 1 ? "\n" : "");
     print_header(event);
-    if (event_json_pretty(&text, event))
+    bool hides = event_json_hides(event, self->reveal);
+    busbar_record bare = event_json_without_data(event);
+    if (event_json_pretty(&text, hides ? &bare : event))
         out_bytes(text.bytes, text.size);
     else
         out_note("the event %s is too large to be written as JSON", event->id);
+    if (hides)
+        out_line("data: %s, redacted; --reveal shows it", human_bytes((int64_t)event->data_size_bytes).text);
     buffer_free(&text);
     table_begin(&self->consumers, headings, COLUMNS);
 }
 
 static void add_to_table(showing *self, const busbar_standing *standing)
 {
-    char attempts[STANDING_ATTEMPTS_SIZE];
+    standing_texts texts = {.attempts = ""};
     table_cell cells[COLUMNS] = {{standing->consumer, OUT_PLAIN}};
-    standing_cells(standing, attempts, cells + 1);
+    standing_cells(standing, &texts, cells + 1);
     if (!self->has_consumers)
         out_text("\n");
     table_row(&self->consumers, cells);
@@ -156,6 +169,7 @@ static int run(const arguments *args)
     if (exit_code != EXIT_DONE)
         return exit_code;
     self.json = args->values[OPT_JSON] != NULL;
+    self.reveal = args->values[OPT_REVEAL] != NULL;
     exit_code = show(&db, args->operands[1], &self);
     database_close(&db);
     return exit_code;

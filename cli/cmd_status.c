@@ -16,18 +16,22 @@ static const char help[] =
     "\n"
     "Shows the lanes of the log, the consumers and their counters, and the sizes on disk.\n"
     "\n"
-    "A database is unhealthy, and the exit code is 4, if a consumer has dead letters, or has\n"
-    "failed and not succeeded since (its last error).\n"
+    "A database is unhealthy, and the exit code is 4, if a consumer has dead letters that are\n"
+    "kept, has failed and not succeeded since (its last error), or has a handler that is stuck:\n"
+    "it takes longer than its limit.\n"
     "\n"
     "In each lane, for each consumer, in positions of the log:\n"
-    "  head - start = filtered + delivered + dead + expired + evicted + retrying + (head - cursor)\n"
+    "  head - start + replayed = filtered + delivered + dead + expired + evicted + retrying\n"
+    "                            + (head - cursor)\n"
+    "retrying counts the parked ones too; dead also those that were dropped since.\n"
     "\n"
     "  --json            one object: database, schema_version, healthy, database_bytes,\n"
     "                    wal_bytes, free_bytes, wal_race (this SQLite can, very rarely,\n"
-    "                    damage a WAL database that several connections write), lanes (by\n"
-    "                    name: head, first, watermark), and consumers (each with name,\n"
-    "                    class, pattern, worker, last_error, pending, retrying, dead,\n"
-    "                    oldest_ms, rate_per_s, eta_s, lanes); what is not known is null\n";
+    "                    damage a WAL database that several connections write), scheduled,\n"
+    "                    lanes (by name: head, first, watermark), and consumers (each with\n"
+    "                    name, class, pattern, filter, order, worker, last_error, pending,\n"
+    "                    retrying, parked, dead, dropped, replayed, unmatched, oldest_ms,\n"
+    "                    rate_per_s, eta_s, stuck_ms, lanes); what is not known is null\n";
 
 enum { OPT_JSON };
 
@@ -45,20 +49,34 @@ typedef struct report {
     table rows;
 } report;
 
-static int64_t dead_count(const busbar_consumer_status *consumer)
+/* A consumer's counters over all lanes. */
+static busbar_progress sum_of(const busbar_consumer_status *consumer)
 {
-    int64_t dead = 0;
-    for (size_t i = 0; i < LANE_COUNT; i++)
-        dead += consumer->progress[lanes[i]].dead;
-    return dead;
+    busbar_progress sum = {.dead = 0};
+    for (size_t i = 0; i < LANE_COUNT; i++) {
+        const busbar_progress *p = &consumer->progress[lanes[i]];
+        sum.dead += p->dead;
+        sum.retrying += p->retrying;
+        sum.parked += p->parked;
+        sum.dropped += p->dropped;
+        sum.replayed += p->replayed;
+        sum.unmatched += p->unmatched;
+    }
+    return sum;
 }
 
-static int64_t retrying_count(const busbar_consumer_status *consumer)
+/* Dead letters that are kept: for somebody to do something about. */
+static int64_t kept_count(const busbar_consumer_status *consumer)
 {
-    int64_t retrying = 0;
-    for (size_t i = 0; i < LANE_COUNT; i++)
-        retrying += consumer->progress[lanes[i]].retrying;
-    return retrying;
+    busbar_progress sum = sum_of(consumer);
+    return sum.dead - sum.dropped;
+}
+
+static const char *order_name(busbar_order order)
+{
+    if (order == BUSBAR_ORDER_STRICT)
+        return "strict";
+    return order == BUSBAR_ORDER_KEY ? "key" : "none";
 }
 
 static const char *class_name(busbar_class class_)
@@ -69,7 +87,7 @@ static const char *class_name(busbar_class class_)
 static int judge(const busbar_consumer_status *consumer, void *ctx)
 {
     report *self = ctx;
-    if (dead_count(consumer) > 0 || consumer->last_error != NULL)
+    if (kept_count(consumer) > 0 || consumer->last_error != NULL || consumer->stuck_ms > 0)
         self->healthy = false;
     return 0;
 }
@@ -96,6 +114,10 @@ static void add_progress(json_writer *json, const busbar_progress *progress, bus
     json_int(json, "expired", progress->expired);
     json_int(json, "evicted", progress->evicted);
     json_int(json, "retrying", progress->retrying);
+    json_int(json, "parked", progress->parked);
+    json_int(json, "dropped", progress->dropped);
+    json_int(json, "replayed", progress->replayed);
+    json_int(json, "unmatched", progress->unmatched);
     json_end(json, '}');
 }
 
@@ -103,21 +125,29 @@ static int add_consumer(const busbar_consumer_status *consumer, void *ctx)
 {
     report *self = ctx;
     json_writer *json = &self->json;
+    busbar_progress sum = sum_of(consumer);
     json_begin(json, NULL, '{');
     json_text(json, "name", consumer->name);
     json_text(json, "class", class_name(consumer->class_));
     json_text(json, "pattern", consumer->pattern);
+    json_text(json, "filter", consumer->filter);
+    json_text(json, "order", order_name(consumer->order));
     json_text(json, "worker", consumer->worker);
     json_text(json, "last_error", consumer->last_error);
     json_int(json, "pending", consumer->pending);
-    json_int(json, "retrying", retrying_count(consumer));
-    json_int(json, "dead", dead_count(consumer));
+    json_int(json, "retrying", sum.retrying);
+    json_int(json, "parked", sum.parked);
+    json_int(json, "dead", sum.dead);
+    json_int(json, "dropped", sum.dropped);
+    json_int(json, "replayed", sum.replayed);
+    json_int(json, "unmatched", sum.unmatched);
     add_known(json, "oldest_ms", consumer->oldest_ms);
     if (consumer->rate_per_s > 0)
         json_number(json, "rate_per_s", consumer->rate_per_s);
     else
         json_null(json, "rate_per_s");
     add_known(json, "eta_s", consumer->eta_s);
+    json_int(json, "stuck_ms", consumer->stuck_ms);
     json_begin(json, "lanes", '{');
     for (size_t i = 0; i < LANE_COUNT; i++)
         add_progress(json, &consumer->progress[lanes[i]], lanes[i]);
@@ -146,6 +176,7 @@ static int print_json(report *self)
     add_known(json, "wal_bytes", self->status.wal_bytes);
     add_known(json, "free_bytes", self->status.free_bytes);
     json_bool(json, "wal_race", self->status.wal_race);
+    json_int(json, "scheduled", self->status.scheduled_count);
     json_begin(json, "lanes", '{');
     for (size_t i = 0; i < LANE_COUNT; i++)
         add_lane(json, &self->status, lanes[i]);
@@ -172,6 +203,10 @@ static void print_sizes(const report *self)
     out_cell("size", OUT_BOLD, 10);
     out_line("%s, of it free %s, and WAL %s", human_bytes(status->database_bytes).text,
              human_bytes(status->free_bytes).text, status->wal_bytes < 0 ? "-" : human_bytes(status->wal_bytes).text);
+    if (status->scheduled_count > 0) {
+        out_cell("scheduled", OUT_BOLD, 10);
+        out_line("%s not due yet", human_count(status->scheduled_count).text);
+    }
     if (status->wal_race) {
         out_cell("risk", OUT_BOLD, 10);
         out_line("this SQLite can, very rarely, damage a WAL database that several connections write; 3.51.3 cannot");
@@ -211,8 +246,9 @@ static int add_consumer_row(const busbar_consumer_status *consumer, void *ctx)
     report *self = ctx;
     human pending = human_count(consumer->pending);
     human oldest = human_duration(consumer->oldest_ms);
-    human retrying = human_count(retrying_count(consumer));
-    human dead = human_count(dead_count(consumer));
+    busbar_progress sum = sum_of(consumer);
+    human retrying = human_count(sum.retrying);
+    human dead = human_count(kept_count(consumer));
     human rate = rate_text(consumer->rate_per_s);
     human eta = human_eta(consumer->pending > 0 ? consumer->eta_s : -1);
     table_cell cells[] = {
@@ -221,8 +257,8 @@ static int add_consumer_row(const busbar_consumer_status *consumer, void *ctx)
         {consumer->pattern, OUT_PLAIN},
         {pending.text, OUT_PLAIN},
         {consumer->oldest_ms < 0 ? NULL : oldest.text, OUT_PLAIN},
-        {retrying.text, retrying_count(consumer) > 0 ? OUT_WARNING : OUT_PLAIN},
-        {dead.text, dead_count(consumer) > 0 ? OUT_BAD : OUT_PLAIN},
+        {retrying.text, sum.retrying > 0 ? OUT_WARNING : OUT_PLAIN},
+        {dead.text, kept_count(consumer) > 0 ? OUT_BAD : OUT_PLAIN},
         {rate.text, OUT_PLAIN},
         {eta.text, OUT_PLAIN},
         {consumer->worker, OUT_PLAIN},
@@ -250,8 +286,8 @@ static int add_counter_rows(const busbar_consumer_status *consumer, void *ctx)
         const busbar_progress *p = &consumer->progress[lanes[i]];
         if (self->status.head[lanes[i]] == 0)
             continue; /* nothing was ever in this lane */
-        int64_t values[] = {p->start, p->cursor,  p->delivered, p->filtered,
-                            p->dead,  p->expired, p->evicted,   p->retrying};
+        int64_t values[] = {p->start,   p->cursor,  p->delivered, p->filtered, p->dead,     p->dropped,
+                            p->expired, p->evicted, p->retrying,  p->parked,   p->replayed, p->unmatched};
         human texts[sizeof values / sizeof values[0]];
         table_cell cells[TABLE_COLUMNS_MAX] = {{consumer->name, OUT_PLAIN}, {busbar_lane_name(lanes[i]), OUT_PLAIN}};
         for (size_t j = 0; j < sizeof values / sizeof values[0]; j++) {
@@ -263,10 +299,24 @@ static int add_counter_rows(const busbar_consumer_status *consumer, void *ctx)
     return 0;
 }
 
+/* What only few consumers have; in tables it would be a column of dashes. */
+static int print_particulars(const busbar_consumer_status *consumer, void *ctx)
+{
+    (void)ctx;
+    if (consumer->filter != NULL)
+        out_line("%s: only events with %s", consumer->name, consumer->filter);
+    if (consumer->order != BUSBAR_ORDER_NONE)
+        out_line("%s: order %s", consumer->name, order_name(consumer->order));
+    if (consumer->stuck_ms > 0)
+        out_line("%s: its handler is stuck, for %s", consumer->name, human_duration(consumer->stuck_ms).text);
+    return 0;
+}
+
 static int print_counters(report *self)
 {
-    static const char *const headings[] = {"CONSUMER", "LANE", "START",   "CURSOR",  "DELIVERED",
-                                           "FILTERED", "DEAD", "EXPIRED", "EVICTED", "RETRYING"};
+    static const char *const headings[] = {"CONSUMER", "LANE",   "START",    "CURSOR",   "DELIVERED",
+                                           "FILTERED", "DEAD",   "DROPPED",  "EXPIRED",  "EVICTED",
+                                           "RETRYING", "PARKED", "REPLAYED", "UNMATCHED"};
     out_text("\n");
     table_begin(&self->rows, headings, sizeof headings / sizeof headings[0]);
     int code = busbar_consumer_list(self->db->bus, add_counter_rows, self);
@@ -281,6 +331,8 @@ static int print_text(report *self)
     if (self->status.consumer_count == 0)
         return BUSBAR_OK;
     int code = print_consumers(self);
+    if (code == BUSBAR_OK)
+        code = busbar_consumer_list(self->db->bus, print_particulars, NULL);
     return code == BUSBAR_OK ? print_counters(self) : code;
 }
 

@@ -22,7 +22,7 @@
 #define STOP          1    /* what a callback returns to end the listing */
 #define LOOK_MS       1000 /* how often to look where the system cannot tell of writes */
 
-static const char help[] = "usage: busbar tail DATABASE [-f] [-n N] [--type PATTERN] [--json]\n"
+static const char help[] = "usage: busbar tail DATABASE [-f] [-n N] [--type PATTERN] [--json [--reveal]]\n"
                            "\n"
                            "Prints the newest events, in order of their time.\n"
                            "\n"
@@ -30,15 +30,16 @@ static const char help[] = "usage: busbar tail DATABASE [-f] [-n N] [--type PATT
                            "  -n, --lines N     how many to begin with (default 10)\n"
                            "  --type PATTERN    only events of these types; * is one segment, # any number: door.#\n"
                            "  --json            each event as CloudEvents JSON on a line, which is what\n"
-                           "                    `busbar publish --ndjson` reads\n";
+                           "                    `busbar publish --ndjson` reads; events whose data are redacted are\n"
+                           "                    left out, since a copy without them would pass for the event\n"
+                           "  --reveal          with their data\n";
 
-enum { OPT_FOLLOW, OPT_LINES, OPT_TYPE, OPT_JSON };
+enum { OPT_FOLLOW, OPT_LINES, OPT_TYPE, OPT_JSON, OPT_REVEAL };
 
 static const option options[] = {
-    [OPT_FOLLOW] = {"follow", 'f', OPTION_FLAG},
-    [OPT_LINES] = {"lines", 'n', OPTION_VALUE},
-    [OPT_TYPE] = {"type", 0, OPTION_VALUE},
-    [OPT_JSON] = {"json", 0, OPTION_FLAG},
+    [OPT_FOLLOW] = {"follow", 'f', OPTION_FLAG}, [OPT_LINES] = {"lines", 'n', OPTION_VALUE},
+    [OPT_TYPE] = {"type", 0, OPTION_VALUE},      [OPT_JSON] = {"json", 0, OPTION_FLAG},
+    [OPT_REVEAL] = {"reveal", 0, OPTION_FLAG},
 };
 
 typedef struct tail {
@@ -47,6 +48,7 @@ typedef struct tail {
     uint64_t count;
     bool follow;
     bool json;
+    bool reveal;
     int64_t seen[BUSBAR_LANE_COUNT]; /* all up to here is printed, or did not fit the pattern */
     int64_t only_seq;                /* print nothing but this position; 0: all */
 } tail;
@@ -68,9 +70,13 @@ static void print_text(const busbar_record *event)
     out_text("\n");
 }
 
-static void print_json(const busbar_record *event)
+static void print_json(const tail *self, const busbar_record *event)
 {
     buffer line = {0};
+    if (event_json_hides(event, self->reveal)) {
+        out_note("the data of the event %s are redacted; it is left out, --reveal prints it", event->id);
+        return;
+    }
     if (event_json_line(&line, event)) {
         buffer_add_text(&line, "\n");
         out_bytes(line.bytes, line.size);
@@ -89,7 +95,7 @@ static int print_event(const busbar_record *event, const busbar_standing *standi
     if (self->only_seq != 0 && event->seq != self->only_seq)
         return STOP; /* it was pruned in the meantime, and this is its successor */
     if (self->json)
-        print_json(event);
+        print_json(self, event);
     else
         print_text(event);
     if (event->seq > self->seen[event->lane])
@@ -200,6 +206,7 @@ static int run(const arguments *args)
         .count = COUNT_DEFAULT,
         .follow = args->values[OPT_FOLLOW] != NULL,
         .json = args->values[OPT_JSON] != NULL,
+        .reveal = args->values[OPT_REVEAL] != NULL,
     };
     if (lines != NULL && !value_number(lines, RECENT_MAX, &self.count))
         return arguments_fail(args, "--lines is a number up to %d, not \"%s\"", RECENT_MAX, lines);

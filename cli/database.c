@@ -14,6 +14,7 @@ int database_exit_code(int code)
     if (code == BUSBAR_ENOTFOUND)
         return EXIT_NOT_FOUND;
     bool is_word = code <= BUSBAR_ETYPE && code >= BUSBAR_ETOPIC && code != BUSBAR_EJSON && code != BUSBAR_EDATASIZE;
+    is_word = is_word || (code <= BUSBAR_EFILTER && code >= BUSBAR_ESCHEDULE);
     return is_word ? EXIT_USAGE : EXIT_FAILED;
 }
 

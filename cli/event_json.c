@@ -7,6 +7,19 @@
 #define FIRST_SIZE 1024
 #define INDENT     2
 
+bool event_json_hides(const busbar_record *event, bool reveal)
+{
+    return event->redact && event->data != NULL && !reveal;
+}
+
+busbar_record event_json_without_data(const busbar_record *event)
+{
+    busbar_record copy = *event;
+    copy.data = NULL;
+    copy.data_size_bytes = 0;
+    return copy;
+}
+
 static bool encode(buffer *out, const busbar_record *event)
 {
     size_t size = busbar_record_encode(event, buffer_reserve(out, FIRST_SIZE), FIRST_SIZE);

@@ -10,6 +10,13 @@
 
 #include <busbar/busbar.h>
 
+/*
+ * Whether the event has data that are not to be shown (busbar_kind_desc.redact), and nobody asked for them. What is printed
+ * then is a copy of the event without data, and the place that prints it says so.
+ */
+bool event_json_hides(const busbar_record *event, bool reveal);
+busbar_record event_json_without_data(const busbar_record *event);
+
 /* Appends the event on one line, without a line end. False if it is too large to be written as JSON. */
 bool event_json_line(buffer *out, const busbar_record *event);
 

@@ -185,6 +185,28 @@ void out_note(const char *format, ...)
     va_end(values);
 }
 
+bool out_can_ask(void)
+{
+    return state.talk_terminal && isatty(STDIN_FILENO) == 1;
+}
+
+bool out_ask(const char *format, ...)
+{
+    char text[OUT_MESSAGE_SIZE];
+    char answer[8] = "";
+    va_list values;
+    va_start(values, format);
+    vsnprintf(text, sizeof text, format, values);
+    va_end(values);
+    out_progress_clear();
+    out_flush();
+    write_safely(text);
+    if (fgets(answer, sizeof answer, stdin) == NULL)
+        fputc('\n', stderr);
+    answer[strcspn(answer, "\n")] = '\0';
+    return strcmp(answer, "y") == 0 || strcmp(answer, "yes") == 0;
+}
+
 static int64_t now_ms(void)
 {
     struct timespec now;

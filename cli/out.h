@@ -45,6 +45,11 @@ bool out_is_broken(void);
 __attribute__((format(printf, 1, 2))) void out_error(const char *format, ...);
 __attribute__((format(printf, 1, 2))) void out_note(const char *format, ...);
 
+/* Somebody is there to be asked: standard input and standard error are a terminal. */
+bool out_can_ask(void);
+/* Asks, and waits for a line: true only for "y" or "yes". */
+__attribute__((format(printf, 1, 2))) bool out_ask(const char *format, ...);
+
 /* A line that the next one replaces. Does nothing unless stderr is a terminal; cheap to call often. */
 __attribute__((format(printf, 1, 2))) void out_progress(const char *format, ...);
 bool out_shows_progress(void);

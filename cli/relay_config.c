@@ -5,6 +5,7 @@
 #include "nearest.h"
 #include "out.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -68,6 +69,41 @@ static bool read_value(const cJSON *item, option_form form, char **out)
     return true;
 }
 
+static bool add_text(relay_config *self, const char *path, size_t index, const char *text)
+{
+    if (self->many_count == ARGUMENTS_MANY_MAX) {
+        out_error("%s: \"%s\" has too many values; %d at most", path, relay_options[index].name, ARGUMENTS_MANY_MAX);
+        return false;
+    }
+    self->many[self->many_count] = memory_copy(text);
+    self->many_option[self->many_count++] = index;
+    return true;
+}
+
+/* One text, or an array of them. */
+static bool take_texts(relay_config *self, const char *path, const cJSON *member, size_t index)
+{
+    const cJSON *item;
+    assert(member);
+    if (cJSON_IsString(member))
+        return add_text(self, path, index, member->valuestring);
+    bool ok = cJSON_IsArray(member);
+    cJSON_ArrayForEach(item, member)
+    {
+        ok = ok && cJSON_IsString(item);
+    }
+    if (!ok) {
+        out_error("%s: the value of \"%s\" must be a string or an array of strings", path, member->string);
+        return false;
+    }
+    cJSON_ArrayForEach(item, member)
+    {
+        if (!add_text(self, path, index, item->valuestring))
+            return false;
+    }
+    return true;
+}
+
 static bool take_member(relay_config *self, const char *path, const cJSON *item, bool *seen)
 {
     size_t index;
@@ -78,6 +114,8 @@ static bool take_member(relay_config *self, const char *path, const cJSON *item,
         return false;
     }
     seen[index] = true;
+    if (relay_options[index].form == OPTION_MANY)
+        return take_texts(self, path, item, index);
     if (!read_value(item, relay_options[index].form, &self->values[index])) {
         out_error("%s: the value of \"%s\" must be %s", path, item->string,
                   relay_options[index].form == OPTION_FLAG ? "true or false" : "a string or a whole number");
@@ -135,7 +173,7 @@ static bool parse(relay_config *self, const char *path, const char *text, size_t
 bool relay_config_read(relay_config *out, const char *path)
 {
     buffer text = {0};
-    *out = (relay_config){{NULL}};
+    *out = (relay_config){.many_count = 0};
     bool ok = file_read(path, CONFIG_MAX_BYTES, &text);
     const char *bytes = buffer_text(&text);
     if (ok && (strlen(bytes) != text.size || strstr(bytes, "\\u0000") != NULL)) {
@@ -151,5 +189,7 @@ void relay_config_free(relay_config *self)
 {
     for (size_t i = 0; i < RELAY_OPTION_COUNT; i++)
         free(self->values[i]);
-    *self = (relay_config){{NULL}};
+    for (size_t i = 0; i < self->many_count; i++)
+        free(self->many[i]);
+    *self = (relay_config){.many_count = 0};
 }

@@ -7,6 +7,9 @@
 
 typedef struct relay_config {
     char *values[RELAY_OPTION_COUNT]; /* as they would stand on the command line; NULL: not given */
+    char *many[ARGUMENTS_MANY_MAX];   /* as in arguments: of the options that can be given more than once */
+    size_t many_option[ARGUMENTS_MANY_MAX];
+    size_t many_count;
 } relay_config;
 
 /* Reads the file. False after reporting what is wrong with it; release it in any case. */

@@ -177,6 +177,19 @@ static int read_format(const arguments *args, const char *text, busbar_format *o
     return EXIT_DONE;
 }
 
+static int read_unmatched(const arguments *args, const char *text, busbar_unmatched *out)
+{
+    static const char *const words[] = {
+        [BUSBAR_UNMATCHED_ACCEPT] = "accept", [BUSBAR_UNMATCHED_COUNT] = "count", [BUSBAR_UNMATCHED_HOLD] = "hold"};
+    *out = BUSBAR_UNMATCHED_ACCEPT;
+    for (size_t i = 0; text != NULL && i < sizeof words / sizeof words[0]; i++)
+        if (strcmp(text, words[i]) == 0) {
+            *out = (busbar_unmatched)i;
+            return EXIT_DONE;
+        }
+    return text == NULL ? EXIT_DONE : arguments_fail(args, "--unmatched is accept, count or hold, not \"%s\"", text);
+}
+
 static int read_protocol(const arguments *args, const char *text, busbar_mosquitto_protocol *out)
 {
     *out = BUSBAR_MOSQUITTO_AUTO;
@@ -185,6 +198,35 @@ static int read_protocol(const arguments *args, const char *text, busbar_mosquit
     *out = strcmp(text, "5") == 0 ? BUSBAR_MOSQUITTO_V5 : BUSBAR_MOSQUITTO_V311;
     if (*out == BUSBAR_MOSQUITTO_V311 && strcmp(text, "3.1.1") != 0)
         return arguments_fail(args, "--mqtt is 5, 3.1.1 or auto, not \"%s\"", text);
+    return EXIT_DONE;
+}
+
+static bool is_given(const arguments *args, size_t option_index)
+{
+    for (size_t i = 0; i < args->many_count; i++)
+        if (args->many_option[i] == option_index)
+            return true;
+    return false;
+}
+
+/* The command line goes before the configuration here too: of each option, the words of one of them count. */
+static int read_match(const arguments *args, relay_settings *out)
+{
+    const relay_config *config = &out->config;
+    for (size_t i = 0; i < args->many_count; i++) {
+        int exit_code = relay_match_add(&out->match, args, args->many_option[i] == RELAY_MATCH_NOT, args->many[i]);
+        if (exit_code != EXIT_DONE)
+            return exit_code;
+    }
+    for (size_t i = 0; i < config->many_count; i++) {
+        size_t index = config->many_option[i];
+        if (is_given(args, index))
+            continue;
+        int exit_code = relay_match_add(&out->match, args, index == RELAY_MATCH_NOT, config->many[i]);
+        if (exit_code != EXIT_DONE)
+            return exit_code;
+    }
+    out->route.filter = relay_match_filter(&out->match);
     return EXIT_DONE;
 }
 
@@ -198,9 +240,13 @@ static int read_route(const arguments *args, relay_settings *out)
     route->window = WINDOW_DEFAULT;
     if (route->topic == NULL)
         return arguments_fail(args, "relay needs --topic, such as 'events/{type}'");
-    int exit_code = read_qos(args, values[RELAY_QOS], &route->qos);
+    int exit_code = read_match(args, out);
+    if (exit_code == EXIT_DONE)
+        exit_code = read_qos(args, values[RELAY_QOS], &route->qos);
     if (exit_code == EXIT_DONE)
         exit_code = read_format(args, values[RELAY_FORMAT], &route->format);
+    if (exit_code == EXIT_DONE)
+        exit_code = read_unmatched(args, values[RELAY_UNMATCHED], &route->unmatched);
     if (exit_code == EXIT_DONE)
         exit_code = read_number(args, "window", values[RELAY_WINDOW], BUSBAR_MOSQUITTO_WINDOW_MAX, &route->window);
     if (exit_code == EXIT_DONE && route->window == 0)
@@ -249,5 +295,6 @@ void relay_settings_free(relay_settings *self)
     wipe(&self->password);
     buffer_free(&self->password);
     buffer_free(&self->host);
+    relay_match_free(&self->match);
     relay_config_free(&self->config);
 }

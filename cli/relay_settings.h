@@ -8,6 +8,7 @@
 
 #include "buffer.h"
 #include "relay_config.h"
+#include "relay_match.h"
 
 #include <busbar/busbar.h>
 #include <busbar/mosquitto.h>
@@ -18,11 +19,12 @@ typedef struct relay_settings {
     bool drain;
     const char *values[RELAY_OPTION_COUNT]; /* the words that count */
     relay_config config;
+    relay_match match;
     buffer host;
     buffer password;
 } relay_settings;
 
-/* Returns EXIT_DONE, or an exit code after reporting what is wrong; release *out in any case. */
+/* Returns EXIT_DONE, or an exit code after reporting what is wrong; release *out in any case, and do not move it before. */
 int relay_settings_read(relay_settings *out, const arguments *args);
 
 /* Overwrites the password. */

@@ -3,18 +3,25 @@
 #ifndef STANDING_H
 #define STANDING_H
 
+#include "human.h"
 #include "json_writer.h"
 #include "table.h"
 
 #include <busbar/busbar.h>
 
-/* Writes consumer, state, attempts and reason as members of an object. */
+/* Writes consumer, state, attempts, reason, first_ms and last_ms as members of an object. */
 void standing_members(json_writer *out, const busbar_standing *standing);
 
-#define STANDING_COLUMNS 3
+#define STANDING_COLUMNS 4
 
-/* The cells for state, attempts and reason; they point to the standing and to `attempts`. */
+/* Texts that cells point to. */
 #define STANDING_ATTEMPTS_SIZE 16
-void standing_cells(const busbar_standing *standing, char attempts[STANDING_ATTEMPTS_SIZE], table_cell *out_cells);
+typedef struct standing_texts {
+    char attempts[STANDING_ATTEMPTS_SIZE];
+    human last_failure;
+} standing_texts;
+
+/* The cells for state, attempts, last failure and reason; they point to the standing and to `texts`. */
+void standing_cells(const busbar_standing *standing, standing_texts *texts, table_cell *out_cells);
 
 #endif

@@ -8,7 +8,7 @@
 
 #include "out.h"
 
-#define TABLE_COLUMNS_MAX 11
+#define TABLE_COLUMNS_MAX 14
 #define TABLE_HELD_ROWS   128
 
 typedef struct table_cell {

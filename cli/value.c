@@ -191,7 +191,7 @@ bool value_lane(const char *text, busbar_lane *out)
 
 bool value_state(const char *text, busbar_state *out)
 {
-    for (int i = BUSBAR_STATE_PENDING; i <= BUSBAR_STATE_DONE; i++)
+    for (int i = BUSBAR_STATE_PENDING; i <= BUSBAR_STATE_SCHEDULED; i++)
         if (strcmp(text, busbar_state_name((busbar_state)i)) == 0) {
             *out = (busbar_state)i;
             return true;

@@ -25,7 +25,7 @@ bool value_state(const char *text, busbar_state *out);
 
 /* The known choices as "pending, retry or dead", for messages. */
 #define VALUE_LANES  "urgent, normal or bulk"
-#define VALUE_STATES "pending, retry, dead, parked or done"
+#define VALUE_STATES "pending, retry, dead, parked, done or scheduled"
 
 /*
  * name=text, name:int=5, name:bool=true. The name is copied, with a NUL, to `name`, which has `name_size` bytes; a string

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "attribute.h"
+#include "inline.h"
 #include "schema.h"
 #include "text.h"
 #include "worker.h"
@@ -14,6 +15,7 @@
 #define DEFAULT_WRITE_HOLD_US 2000u
 #define DEFAULT_KEEP_EVENTS   1000u
 #define DEFAULT_KEEP_IDS      100000u
+#define DEFAULT_KEEP_DEAD     10000u
 
 static const busbar_sqlite linked_routines = BUSBAR_SQLITE_ROUTINES;
 
@@ -85,6 +87,8 @@ static void fill_options(busbar *bus, const busbar_options *options)
         own->keep_events = DEFAULT_KEEP_EVENTS;
     if (own->keep_ids == 0)
         own->keep_ids = DEFAULT_KEEP_IDS;
+    if (own->keep_dead == 0)
+        own->keep_dead = DEFAULT_KEEP_DEAD;
 }
 
 static int set_source(busbar *bus, const char *source)
@@ -134,6 +138,7 @@ static int open_on(busbar *bus, const busbar_options *options)
 
 static void free_bus(busbar *bus)
 {
+    bb_inline_free_all(bus->inlines);
     bb_kinds_free(&bus->kinds);
     bb_reader_fini(&bus->reader);
     bb_buffer_free(&bus->extensions);

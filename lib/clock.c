@@ -6,6 +6,7 @@
 
 static const char LAST_FIX[] = "SELECT mono_ms, wall_ms - mono_ms, quality FROM main.busbar_clock WHERE boot = ?1"
                                " ORDER BY mono_ms DESC LIMIT 1";
+static const char FIRST_FIX[] = "SELECT mono_ms FROM main.busbar_clock WHERE boot = ?1 ORDER BY mono_ms LIMIT 1";
 static const char APPEND_FIX[] = "INSERT OR IGNORE INTO main.busbar_clock (boot, mono_ms, wall_ms, quality)"
                                  " VALUES (?1, ?2, ?3, ?4)";
 static const char FIX_BEFORE[] = "SELECT mono_ms, wall_ms - mono_ms, quality FROM main.busbar_clock"
@@ -67,6 +68,13 @@ int bb_clock_note(bb_store *store, const busbar_port *port, int64_t boot)
         return BUSBAR_OK;
     int64_t values[] = {boot, mono_ms, wall_ms, quality};
     return bb_store_change(store, APPEND_FIX, values, 4);
+}
+
+int bb_clock_first(bb_store *store, int64_t boot, int64_t *out_mono_ms)
+{
+    *out_mono_ms = INT64_MAX;
+    int result = bb_store_integer(store, FIRST_FIX, &boot, 1, out_mono_ms);
+    return result < 0 ? result : BUSBAR_OK;
 }
 
 static int load_span(bb_store *store, bb_clock_span *span, int64_t boot, int64_t mono_ms)

@@ -22,6 +22,9 @@ int bb_clock_note(bb_store *store, const busbar_port *port, int64_t boot);
 /* A fix should be noted: the port knows the wall time better than `known`. Cheap; asks the port only. */
 bool bb_clock_improved(const busbar_port *port, busbar_clock_quality known);
 
+/* The first instant of a boot that a fix tells of: it ran then already. INT64_MAX: none. */
+int bb_clock_first(bb_store *store, int64_t boot, int64_t *out_mono_ms);
+
 /* Wall time of an instant of a boot, by the last fix before it, else the first after it. BUSBAR_TIME_UNKNOWN without any. */
 int bb_clock_resolve(bb_store *store, bb_clock_span *span, int64_t boot, int64_t mono_ms, int64_t *out_wall_ms,
                      busbar_clock_quality *out_quality);

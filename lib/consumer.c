@@ -4,33 +4,54 @@
 #include <assert.h>
 #include <string.h>
 
+#include "exception.h"
 #include "log.h"
 #include "text.h"
 
-static const char FIND[] = "SELECT id, class, pattern FROM main.busbar_consumer WHERE name = ?1";
-static const char INSERT[] = "INSERT INTO main.busbar_consumer (id, name, class, pattern) VALUES (?4, ?1, ?2, ?3)";
+static const char FIND[] =
+    "SELECT id, class, pattern IS ?2 AND filter IS ?3 AND limit_ms = ?4, ordering FROM main.busbar_consumer"
+    " WHERE name = ?1";
+static const char INSERT[] = "INSERT INTO main.busbar_consumer (id, name, class, pattern, filter, limit_ms, ordering)"
+                             " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 /* Numbers are never used again: a worker of a consumer that was removed must not drive another one. */
 static const char NEXT_ID[] = "SELECT next_consumer FROM main.busbar_meta WHERE id = 1";
 static const char COUNT_ID[] = "UPDATE main.busbar_meta SET next_consumer = next_consumer + 1 WHERE id = 1";
-static const char SET_PATTERN[] = "UPDATE main.busbar_consumer SET pattern = ?2 WHERE id = ?1";
+static const char DESCRIBE[] = "UPDATE main.busbar_consumer SET pattern = ?2, filter = ?3, limit_ms = ?4, ordering = ?5"
+                               " WHERE id = ?1";
 static const char INSERT_CURSOR[] =
     "INSERT INTO main.busbar_cursor (consumer, lane, start, cursor) VALUES (?1, ?2, ?3, ?3)";
 static const char CURSORS[] = "SELECT lane, start, cursor FROM main.busbar_cursor WHERE consumer = ?1";
 static const char ADVANCE[] =
     "UPDATE main.busbar_cursor SET cursor = ?3, filtered = filtered + ?4, delivered = delivered + ?5, dead = dead + ?6,"
-    " expired = expired + ?7, rate_mhz = ?8 WHERE consumer = ?1 AND lane = ?2";
+    " expired = expired + ?7, unmatched = unmatched + ?8, rate_mhz = ?9, moved_boot = ?10, moved_ms = ?11"
+    " WHERE consumer = ?1 AND lane = ?2";
+static const char ACCOUNT[] = "UPDATE main.busbar_cursor SET dead = dead + ?3, dropped = dropped + ?4,"
+                              " replayed = replayed + ?5 WHERE consumer = ?1 AND lane = ?2";
+static const char SUSPECT[] =
+    "SELECT suspect_ends FROM main.busbar_consumer WHERE id = ?1 AND suspect_lane = ?2 AND suspect_seq = ?3";
+static const char MARK[] =
+    "UPDATE main.busbar_consumer SET suspect_lane = ?2, suspect_seq = ?3, suspect_ends = ?4 WHERE id = ?1";
+static const char UNMARK[] = "UPDATE main.busbar_consumer SET suspect_ends = 0 WHERE id = ?1 AND suspect_ends <> 0";
+static const char WITHDRAW[] =
+    "UPDATE main.busbar_consumer SET suspect_ends = suspect_ends - 1 WHERE id = ?1 AND suspect_ends > 0";
 /* On the row of one lane: the page is written by the batch's end anyway. */
 static const char BEGIN_BATCH[] = "UPDATE main.busbar_cursor SET batch = batch + 1 WHERE consumer = ?1 AND lane = 0";
 static const char LAST_BATCH[] = "SELECT batch FROM main.busbar_cursor WHERE consumer = ?1 AND lane = 0";
 static const char NOTE_ERROR[] =
     "UPDATE main.busbar_consumer SET last_error = ?2 WHERE id = ?1 AND last_error IS NOT ?2";
 static const char FLOOR[] = "SELECT min(cursor) FROM main.busbar_cursor WHERE lane = ?1";
-static const char NEXT[] = "SELECT id, class, name, pattern, owner, last_error FROM main.busbar_consumer"
-                           " WHERE name > ?1 ORDER BY name LIMIT 1";
+static const char NEXT[] =
+    "SELECT id, class, name, pattern, owner, last_error, ordering, limit_ms, filter FROM main.busbar_consumer"
+    " WHERE name > ?1 ORDER BY name LIMIT 1";
 static const char PROGRESS[] = "SELECT lane, start, cursor, filtered, delivered, dead, expired, evicted, rate_mhz,"
                                " (SELECT count(*) FROM main.busbar_exception AS e"
-                               "  WHERE e.consumer = c.consumer AND e.lane = c.lane AND e.state <> 3)"
+                               "  WHERE e.consumer = c.consumer AND e.lane = c.lane AND e.state <> 3),"
+                               " (SELECT count(*) FROM main.busbar_exception AS e"
+                               "  WHERE e.consumer = c.consumer AND e.lane = c.lane AND e.state <> 3 AND e.state = 4),"
+                               " dropped, replayed, unmatched"
                                " FROM main.busbar_cursor AS c WHERE consumer = ?1";
+static const char MOVED[] = "SELECT coalesce(max(moved_ms), 0) FROM main.busbar_cursor"
+                            " WHERE consumer = ?1 AND moved_boot = ?2";
 static const char DELETE_CONSUMER[] = "DELETE FROM main.busbar_consumer WHERE id = ?1";
 static const char DELETE_CURSORS[] = "DELETE FROM main.busbar_cursor WHERE consumer = ?1";
 static const char DELETE_EXCEPTIONS[] = "DELETE FROM main.busbar_exception WHERE consumer = ?1";
@@ -38,31 +59,35 @@ static const char DELETE_EXCEPTIONS[] = "DELETE FROM main.busbar_exception WHERE
 typedef struct found {
     int64_t id;
     int64_t class_;
-    bool same_pattern;
+    bool same; /* but for the order */
+    busbar_order order;
 } found;
 
 /* BB_ROW when found. */
-static int find(bb_store *store, const char *name, const char *pattern, found *out)
+static int find(bb_store *store, const bb_consumer_desc *desc, found *out)
 {
     sqlite3_stmt *stmt;
     int result = bb_store_prepare(store, FIND, &stmt);
     if (result < 0)
         return result;
-    bb_bind_text(store, stmt, 1, name);
+    bb_bind_text(store, stmt, 1, desc->name);
+    bb_bind_text(store, stmt, 2, desc->pattern);
+    bb_bind_text(store, stmt, 3, desc->filter);
+    bb_bind_integer(store, stmt, 4, desc->limit_ms);
     result = bb_store_step(store, stmt);
     if (result < 0)
         return result;
     if (result == BB_ROW) {
-        const char *stored = bb_column_text(store, stmt, 2);
         out->id = bb_column_integer(store, stmt, 0);
         out->class_ = bb_column_integer(store, stmt, 1);
-        out->same_pattern = pattern && stored && strcmp(stored, pattern) == 0;
+        out->same = bb_column_integer(store, stmt, 2) != 0;
+        out->order = (busbar_order)bb_column_integer(store, stmt, 3);
     }
     bb_store_end(store, stmt);
     return result;
 }
 
-static int insert(bb_store *store, const char *name, busbar_class class_, const char *pattern, int64_t *out_id)
+static int insert(bb_store *store, const bb_consumer_desc *desc, int64_t *out_id)
 {
     sqlite3_stmt *stmt = NULL;
     int64_t id = 0;
@@ -73,10 +98,13 @@ static int insert(bb_store *store, const char *name, busbar_class class_, const 
         result = bb_store_prepare(store, INSERT, &stmt);
     if (result < 0)
         return result;
-    bb_bind_text(store, stmt, 1, name);
-    bb_bind_integer(store, stmt, 2, (int64_t)class_);
-    bb_bind_text(store, stmt, 3, pattern);
-    bb_bind_integer(store, stmt, 4, id);
+    bb_bind_integer(store, stmt, 1, id);
+    bb_bind_text(store, stmt, 2, desc->name);
+    bb_bind_integer(store, stmt, 3, (int64_t)desc->class_);
+    bb_bind_text(store, stmt, 4, desc->pattern);
+    bb_bind_text(store, stmt, 5, desc->filter);
+    bb_bind_integer(store, stmt, 6, desc->limit_ms);
+    bb_bind_integer(store, stmt, 7, (int64_t)desc->order);
     *out_id = id;
     return bb_store_run(store, stmt);
 }
@@ -93,30 +121,32 @@ static int start_of(bb_store *store, busbar_lane lane, const int64_t *heads, boo
     return result;
 }
 
-static int create(bb_store *store, const char *name, busbar_class class_, const char *pattern, bool from_beginning,
-                  int64_t *out_id)
+static int create(bb_store *store, const bb_consumer_desc *desc, int64_t *out_id)
 {
     int64_t heads[BUSBAR_LANE_COUNT];
     int result = bb_log_heads(store, heads);
     if (result == BUSBAR_OK)
-        result = insert(store, name, class_, pattern, out_id);
+        result = insert(store, desc, out_id);
     for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++) {
         int64_t values[] = {*out_id, lane, 0};
-        result = start_of(store, (busbar_lane)lane, heads, from_beginning, &values[2]);
+        result = start_of(store, (busbar_lane)lane, heads, desc->from_beginning, &values[2]);
         if (result == BUSBAR_OK)
             result = bb_store_change(store, INSERT_CURSOR, values, 3);
     }
     return result;
 }
 
-static int set_pattern(bb_store *store, int64_t id, const char *pattern)
+static int describe(bb_store *store, int64_t id, const bb_consumer_desc *desc)
 {
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, SET_PATTERN, &stmt);
+    int result = bb_store_prepare(store, DESCRIBE, &stmt);
     if (result < 0)
         return result;
     bb_bind_integer(store, stmt, 1, id);
-    bb_bind_text(store, stmt, 2, pattern);
+    bb_bind_text(store, stmt, 2, desc->pattern);
+    bb_bind_text(store, stmt, 3, desc->filter);
+    bb_bind_integer(store, stmt, 4, desc->limit_ms);
+    bb_bind_integer(store, stmt, 5, (int64_t)desc->order);
     return bb_store_run(store, stmt);
 }
 
@@ -130,27 +160,31 @@ static int fail_named(bb_store *store, int code, const char *before, const char 
     return bb_store_fail(store, code, text);
 }
 
-int bb_consumer_ensure(bb_store *store, const char *name, busbar_class class_, const char *pattern, bool from_beginning,
-                       int64_t *out_id)
+int bb_consumer_ensure(bb_store *store, const bb_consumer_desc *desc, int64_t *out_id)
 {
     found row = {.id = 0};
-    int result = find(store, name, pattern, &row);
+    int result = find(store, desc, &row);
     if (result == BUSBAR_OK)
-        return create(store, name, class_, pattern, from_beginning, out_id);
+        return create(store, desc, out_id);
     if (result < 0)
         return result;
-    if (row.class_ != (int64_t)class_)
-        return fail_named(store, BUSBAR_ECLASS, "the name \"", name,
-                          class_ == BUSBAR_CLASS_ROUTE ? "\" belongs to a subscription: choose another for the route"
-                                                       : "\" belongs to a route: choose another for the subscription");
+    if (row.class_ != (int64_t)desc->class_)
+        return fail_named(store, BUSBAR_ECLASS, "the name \"", desc->name,
+                          desc->class_ == BUSBAR_CLASS_ROUTE
+                              ? "\" belongs to a subscription: choose another for the route"
+                              : "\" belongs to a route: choose another for the subscription");
     *out_id = row.id;
-    return row.same_pattern ? BUSBAR_OK : set_pattern(store, row.id, pattern);
+    if (row.same && row.order == desc->order)
+        return BUSBAR_OK;
+    result = describe(store, row.id, desc);
+    return result == BUSBAR_OK && row.order != desc->order ? bb_exception_reorder(store, row.id, desc->order) : result;
 }
 
 int bb_consumer_find(bb_store *store, const char *name, int64_t *out_id)
 {
     found row = {.id = 0};
-    int result = find(store, name, NULL, &row);
+    bb_consumer_desc desc = {.name = name};
+    int result = find(store, &desc, &row);
     if (result == BUSBAR_OK)
         return fail_named(store, BUSBAR_ENOTFOUND, "there is no consumer named \"", name, "\"");
     if (result == BB_ROW)
@@ -216,6 +250,9 @@ int bb_consumer_next(bb_store *store, const char *after, bb_consumer_view *out_v
         copy_column(store, stmt, 3, out_view->pattern, sizeof out_view->pattern);
         copy_column(store, stmt, 4, out_view->worker, sizeof out_view->worker);
         copy_column(store, stmt, 5, out_view->last_error, sizeof out_view->last_error);
+        out_view->order = (busbar_order)bb_column_integer(store, stmt, 6);
+        out_view->limit_ms = bb_column_integer(store, stmt, 7);
+        copy_column(store, stmt, 8, out_view->filter, sizeof out_view->filter);
     }
     bb_store_end(store, stmt);
     return result;
@@ -243,6 +280,10 @@ int bb_consumer_progress(bb_store *store, int64_t id, busbar_progress out_progre
             .expired = bb_column_integer(store, stmt, 6),
             .evicted = bb_column_integer(store, stmt, 7),
             .retrying = bb_column_integer(store, stmt, 9),
+            .parked = bb_column_integer(store, stmt, 10),
+            .dropped = bb_column_integer(store, stmt, 11),
+            .replayed = bb_column_integer(store, stmt, 12),
+            .unmatched = bb_column_integer(store, stmt, 13),
         };
         int64_t rate_mhz = bb_column_integer(store, stmt, 8);
         *out_rate_mhz = rate_mhz > *out_rate_mhz ? rate_mhz : *out_rate_mhz;
@@ -252,12 +293,55 @@ int bb_consumer_progress(bb_store *store, int64_t id, busbar_progress out_progre
     return result;
 }
 
-int bb_consumer_advance(bb_store *store, int64_t id, busbar_lane lane, const bb_advance *advance, int64_t rate_mhz)
+int bb_consumer_moved(bb_store *store, int64_t id, int64_t boot, int64_t *out_moved_ms)
 {
-    int64_t values[] = {
-        id,      (int64_t)lane, advance->cursor, advance->filtered, advance->delivered, advance->dead, advance->expired,
-        rate_mhz};
-    return bb_store_change(store, ADVANCE, values, 8);
+    int64_t values[] = {id, boot};
+    int result = bb_store_integer(store, MOVED, values, 2, out_moved_ms);
+    return result < 0 ? result : BUSBAR_OK;
+}
+
+int bb_consumer_advance(bb_store *store, int64_t id, busbar_lane lane, const bb_advance *advance, const bb_pace *pace)
+{
+    int64_t values[] = {id,
+                        (int64_t)lane,
+                        advance->cursor,
+                        advance->filtered,
+                        advance->delivered,
+                        advance->dead,
+                        advance->expired,
+                        advance->unmatched,
+                        pace->rate_mhz,
+                        pace->boot,
+                        pace->now_ms};
+    return bb_store_change(store, ADVANCE, values, sizeof values / sizeof *values);
+}
+
+int bb_consumer_account(bb_store *store, int64_t id, busbar_lane lane, const bb_account *account)
+{
+    int64_t values[] = {id, (int64_t)lane, account->dead, account->dropped, account->replayed};
+    return bb_store_change(store, ACCOUNT, values, sizeof values / sizeof *values);
+}
+
+int bb_consumer_mark(bb_store *store, int64_t id, busbar_lane lane, int64_t seq, int64_t *out_ends)
+{
+    int64_t values[] = {id, (int64_t)lane, seq, 0};
+    int64_t ends = 0;
+    int result = bb_store_integer(store, SUSPECT, values, 3, &ends);
+    if (result < 0)
+        return result;
+    values[3] = ends + 1;
+    *out_ends = ends;
+    return bb_store_change(store, MARK, values, 4);
+}
+
+int bb_consumer_unmark(bb_store *store, int64_t id)
+{
+    return bb_store_change(store, UNMARK, &id, 1);
+}
+
+int bb_consumer_withdraw(bb_store *store, int64_t id)
+{
+    return bb_store_change(store, WITHDRAW, &id, 1);
 }
 
 int bb_consumer_last_batch(bb_store *store, int64_t id, int64_t *out_batch)

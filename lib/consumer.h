@@ -17,14 +17,25 @@ typedef struct bb_advance {
     int64_t delivered;
     int64_t dead;
     int64_t expired;
+    int64_t unmatched;
 } bb_advance;
 
+/* What is kept of a consumer for others to see and to act by. */
+typedef struct bb_consumer_desc {
+    const char *name;
+    busbar_class class_;
+    const char *pattern;
+    const char *filter; /* for people; NULL: none */
+    busbar_order order;
+    uint32_t limit_ms;
+    bool from_beginning;
+} bb_consumer_desc;
+
 /*
- * Makes the consumer durable if it is not, and keeps its pattern up to date. In a transaction. *out_id: its number.
+ * Makes the consumer durable if it is not, and keeps what is known of it up to date. In a transaction. *out_id: its number.
  * BUSBAR_ECLASS if the name is of the other class.
  */
-int bb_consumer_ensure(bb_store *store, const char *name, busbar_class class_, const char *pattern, bool from_beginning,
-                       int64_t *out_id);
+int bb_consumer_ensure(bb_store *store, const bb_consumer_desc *desc, int64_t *out_id);
 /* BUSBAR_ENOTFOUND, with a detail that names it. */
 int bb_consumer_find(bb_store *store, const char *name, int64_t *out_id);
 /* Deletes the consumer with its cursors and exceptions. In a transaction. */
@@ -34,21 +45,50 @@ int bb_consumer_delete(bb_store *store, int64_t id);
 typedef struct bb_consumer_view {
     int64_t id;
     int64_t class_;
+    busbar_order order;
+    int64_t limit_ms;
     char name[BUSBAR_NAME_MAX + 1];
     char pattern[BUSBAR_PATTERN_MAX + 1];
+    char filter[BUSBAR_DETAIL_SIZE];     /* "": none */
     char worker[BUSBAR_DETAIL_SIZE];     /* "": nobody */
     char last_error[BUSBAR_DETAIL_SIZE]; /* "": none */
 } bb_consumer_view;
 
 /* The first one by name after `after` ("" for the first of all). BB_ROW, or BUSBAR_OK: no more. Nothing stays open. */
 int bb_consumer_next(bb_store *store, const char *after, bb_consumer_view *out_view);
-/* Counters and rate of every lane; `retrying` is counted from the exceptions. */
+/* Counters and rate of every lane; `retrying` and `parked` are counted from the exceptions. */
 int bb_consumer_progress(bb_store *store, int64_t id, busbar_progress out_progress[BUSBAR_LANE_COUNT],
                          int64_t *out_rate_mhz);
+/* When, in this boot, one of its cursors moved last; 0: not in this boot. */
+int bb_consumer_moved(bb_store *store, int64_t id, int64_t boot, int64_t *out_moved_ms);
 
 int bb_consumer_cursors(bb_store *store, int64_t id, bb_cursor out_cursors[BUSBAR_LANE_COUNT]);
-/* Moves a lane's cursor and adds to its counters. rate_mhz: delivered per 1000 seconds, 0 if not known. */
-int bb_consumer_advance(bb_store *store, int64_t id, busbar_lane lane, const bb_advance *advance, int64_t rate_mhz);
+/* When a cursor moves, and how fast. */
+typedef struct bb_pace {
+    int64_t rate_mhz; /* delivered per 1000 seconds; 0: not known */
+    int64_t boot;
+    int64_t now_ms;
+} bb_pace;
+/* Moves a lane's cursor and adds to its counters. */
+int bb_consumer_advance(bb_store *store, int64_t id, busbar_lane lane, const bb_advance *advance, const bb_pace *pace);
+
+/* What somebody's act, or a limit on dead letters, adds to a lane's counters. */
+typedef struct bb_account {
+    int64_t dead; /* negative: tried again */
+    int64_t dropped;
+    int64_t replayed;
+} bb_account;
+int bb_consumer_account(bb_store *store, int64_t id, busbar_lane lane, const bb_account *account);
+
+/*
+ * The event that a worker is about to hand over, noted because the worker before it may have been ended by an event.
+ * *out_ends: how often this very event was noted before, and neither finished nor failed: so often it ended the process.
+ */
+int bb_consumer_mark(bb_store *store, int64_t id, busbar_lane lane, int64_t seq, int64_t *out_ends);
+/* The event that was noted has come to an end of its own. */
+int bb_consumer_unmark(bb_store *store, int64_t id);
+/* The event that was noted last is not in hand any more: should the process end now, it is not to blame. */
+int bb_consumer_withdraw(bb_store *store, int64_t id);
 /* Counts a batch begun, and gives its number: tells afterwards whether the batch's transaction was committed. */
 int bb_consumer_begin_batch(bb_store *store, int64_t id, int64_t *out_batch);
 int bb_consumer_last_batch(bb_store *store, int64_t id, int64_t *out_batch);

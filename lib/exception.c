@@ -3,53 +3,115 @@
 
 #include <assert.h>
 
+#include "backoff.h"
+#include "log.h"
+
 #define LOG_COLUMNS "seq, kind, session, at_ms, id, subject, key, ext, ttl_ms, data"
 #define ADD_TEXT(lane)                                                                                                 \
-    "INSERT INTO main.busbar_exception (consumer, lane, state, attempts, reason, due_boot, due_ms, first_boot, "       \
-    "first_ms,"                                                                                                        \
-    " last_boot, last_ms, " LOG_COLUMNS ") SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?6, ?8, ?6, ?8, " LOG_COLUMNS            \
-    " FROM main.busbar_log_" lane " WHERE seq = ?9"                                                                    \
+    "INSERT INTO main.busbar_exception (consumer, lane, state, attempts, reason, due_boot, due_ms, wait_ms, age_ms,"   \
+    " first_boot, first_ms, last_boot, last_ms, retry, " LOG_COLUMNS                                                   \
+    ") SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?6, ?10, ?6, ?10,"                                                   \
+    " (SELECT retry FROM main.busbar_policy WHERE lane = ?2 AND seq = ?11), " LOG_COLUMNS                              \
+    " FROM main.busbar_log_" lane " WHERE seq = ?11"                                                                   \
     " ON CONFLICT (consumer, lane, seq) DO UPDATE SET state = excluded.state, attempts = excluded.attempts,"           \
-    " reason = excluded.reason, due_boot = excluded.due_boot, due_ms = excluded.due_ms, last_boot = "                  \
-    "excluded.last_boot,"                                                                                              \
-    " last_ms = excluded.last_ms"
-#define READ_COLUMNS "SELECT n, lane, state, attempts, reason, " LOG_COLUMNS " FROM main.busbar_exception"
+    " reason = excluded.reason, due_boot = excluded.due_boot, due_ms = excluded.due_ms, wait_ms = excluded.wait_ms,"   \
+    " age_ms = excluded.age_ms, last_boot = excluded.last_boot, last_ms = excluded.last_ms"
+#define READ_COLUMNS                                                                                                   \
+    "SELECT n, lane, state, attempts, reason, first_boot, first_ms, last_boot, last_ms, " LOG_COLUMNS                  \
+    " FROM main.busbar_exception"
+/* The first that is parked is due, unless another than the one that leaves is to go before it. */
+#define RELEASE_TEXT(among)                                                                                            \
+    "UPDATE main.busbar_exception SET state = 2, due_boot = 0, due_ms = 0 WHERE n = (SELECT e.n FROM"                  \
+    " main.busbar_exception AS e WHERE e.consumer = ?1 AND e.lane = ?2 AND e.state <> 3 AND e.state = 4" among         \
+    " ORDER BY e.seq LIMIT 1) AND NOT EXISTS (SELECT 1 FROM main.busbar_exception AS e WHERE e.consumer = ?1 AND "     \
+    "e.lane = ?2"                                                                                                      \
+    " AND e.state <> 3 AND e.state = 2 AND e.n <> ?3" among ")"
+#define OF_THE_KEY " AND e.key = (SELECT key FROM main.busbar_exception WHERE n = ?3)"
+/* Of those that wait for retry, all but the first are parked behind it. */
+#define PARK_TEXT(among)                                                                                               \
+    "UPDATE main.busbar_exception SET state = 4 WHERE consumer = ?1 AND state <> 3 AND state = 2 AND EXISTS"           \
+    " (SELECT 1 FROM main.busbar_exception AS e WHERE e.consumer = ?1 AND e.lane = busbar_exception.lane" among        \
+    " AND e.state <> 3 AND e.seq < busbar_exception.seq)"
 
 static const char *const ADD[BUSBAR_LANE_COUNT] = {ADD_TEXT("normal"), ADD_TEXT("urgent"), ADD_TEXT("bulk")};
 static const char UPDATE[] = "UPDATE main.busbar_exception SET state = ?1, attempts = ?2, reason = ?3, due_boot = ?4,"
-                             " due_ms = ?5, last_boot = ?4, last_ms = ?6 WHERE n = ?7";
-static const char DELETE[] = "DELETE FROM main.busbar_exception WHERE n = ?1";
-static const char IS_OPEN[] =
-    "SELECT 1 FROM main.busbar_exception WHERE n = ?1 AND consumer = ?2 AND lane = ?3 AND seq = ?4 AND state <> 3";
-static const char COUNT[] = "SELECT count(*) FROM main.busbar_exception WHERE consumer = ?1 AND state <> 3";
+                             " due_ms = ?5, wait_ms = ?6, age_ms = ?7, last_boot = ?4, last_ms = ?8,"
+                             " first_ms = CASE WHEN first_boot = 0 THEN ?8 ELSE first_ms END,"
+                             " first_boot = CASE WHEN first_boot = 0 THEN ?4 ELSE first_boot END"
+                             " WHERE n = ?9 AND lane = ?10 AND seq = ?11 AND consumer = ?12 AND state <> 3";
+static const char DELETE[] = "DELETE FROM main.busbar_exception WHERE n = ?1 AND lane = ?2 AND seq = ?3"
+                             " AND consumer = ?4 AND state <> 3";
+static const char FORGET[] = "DELETE FROM main.busbar_exception WHERE n = ?1";
+static const char HISTORY[] = "SELECT wait_ms, age_ms, last_boot, last_ms, attempts, retry FROM main.busbar_exception"
+                              " WHERE n = ?1 AND lane = ?2 AND seq = ?3";
+static const char RELEASE_LANE[] = RELEASE_TEXT("");
+static const char RELEASE_KEY[] = RELEASE_TEXT(OF_THE_KEY);
+static const char PARK_LANE[] = PARK_TEXT("");
+static const char PARK_KEY[] = PARK_TEXT(" AND e.key = busbar_exception.key");
+static const char UNPARK[] = "UPDATE main.busbar_exception SET state = 2 WHERE consumer = ?1 AND lane = ?2 AND seq = ?3"
+                             " AND state = 4 AND NOT EXISTS (SELECT 1 FROM main.busbar_exception AS e"
+                             " WHERE e.consumer = ?1 AND e.lane = ?2 AND e.key = busbar_exception.key"
+                             " AND e.state <> 3 AND e.n <> busbar_exception.n)";
+static const char RELEASE_ALL[] = "UPDATE main.busbar_exception SET state = 2, due_boot = 0, due_ms = 0"
+                                  " WHERE consumer = ?1 AND state <> 3 AND state = 4";
+/* As if it had never failed; only the reason stays, for people. */
+static const char REVIVE[] = "UPDATE main.busbar_exception SET state = ?2, attempts = 0, due_boot = 0, due_ms = 0,"
+                             " wait_ms = 0, age_ms = 0, first_boot = 0, first_ms = 0, last_boot = 0, last_ms = 0"
+                             " WHERE n = ?1";
+static const char HURRY[] = "UPDATE main.busbar_exception SET due_boot = 0, due_ms = 0 WHERE n = ?1 AND state = 2";
+static const char OTHERS_LANE[] = "SELECT 1 FROM main.busbar_exception WHERE consumer = ?1 AND lane = ?2 AND n <> ?3"
+                                  " AND state <> 3 LIMIT 1";
+static const char OTHERS_KEY[] = "SELECT 1 FROM main.busbar_exception WHERE consumer = ?1 AND lane = ?2 AND n <> ?3"
+                                 " AND state <> 3 AND key = (SELECT key FROM main.busbar_exception WHERE n = ?3)"
+                                 " LIMIT 1";
+static const char BEYOND[] = "SELECT n FROM main.busbar_exception WHERE consumer = ?1 AND state = 3"
+                             " ORDER BY n DESC LIMIT 1 OFFSET ?2";
+static const char DEAD_UNTIL[] = "SELECT n, lane FROM main.busbar_exception WHERE consumer = ?1 AND state = 3"
+                                 " AND n > ?2 AND n <= ?3 ORDER BY n LIMIT 1";
+static const char DEAD_OLDER[] = "SELECT n, lane FROM main.busbar_exception WHERE consumer = ?1 AND state = 3"
+                                 " AND n > ?2 AND last_ms <= CASE WHEN last_boot = ?3 THEN ?4 ELSE ?5 END"
+                                 " ORDER BY n LIMIT 1";
+static const char COUNT[] = "SELECT lane, count(*) FROM main.busbar_exception WHERE consumer = ?1 AND state <> 3"
+                            " GROUP BY lane";
+static const char HOLDS[] = "SELECT 1 FROM main.busbar_exception WHERE consumer = ?1 AND lane = ?2 AND key = ?3"
+                            " AND state <> 3 LIMIT 1";
 static const char NEXT_DUE[] = "SELECT min(CASE WHEN due_boot = ?2 THEN due_ms ELSE 0 END) FROM main.busbar_exception"
                                " WHERE consumer = ?1 AND state <> 3 AND state = 2";
 static const char READ_DUE[] = READ_COLUMNS " WHERE consumer = ?1 AND state <> 3 AND state = 2 AND n > ?4"
+                                            " AND lane IN (0, 1, 2)"
                                             " AND (due_boot <> ?2 OR due_ms <= ?3) ORDER BY n LIMIT 1";
 static const char READ_AFTER[] = READ_COLUMNS " WHERE consumer = ?1 AND lane = ?2 AND seq > ?3 ORDER BY seq LIMIT 1";
 static const char READ_AT[] = READ_COLUMNS " WHERE consumer = ?1 AND lane = ?2 AND seq = ?3";
 static const char READ_ANY[] = READ_COLUMNS " WHERE lane = ?1 AND seq = ?2 ORDER BY n LIMIT 1";
 
-int bb_exception_add(bb_store *store, const bb_failure *failure, int64_t seq)
+int bb_exception_add(bb_store *store, const bb_failure *failure)
 {
-    assert((unsigned)failure->lane < BUSBAR_LANE_COUNT);
+    assert((unsigned)failure->key.lane < BUSBAR_LANE_COUNT);
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, ADD[failure->lane], &stmt);
+    int result = bb_store_prepare(store, ADD[failure->key.lane], &stmt);
     if (result < 0)
         return result;
     bb_bind_integer(store, stmt, 1, failure->consumer);
-    bb_bind_integer(store, stmt, 2, (int64_t)failure->lane);
+    bb_bind_integer(store, stmt, 2, (int64_t)failure->key.lane);
     bb_bind_integer(store, stmt, 3, (int64_t)failure->state);
     bb_bind_integer(store, stmt, 4, failure->attempts);
     bb_bind_text(store, stmt, 5, failure->reason);
     bb_bind_integer(store, stmt, 6, failure->boot);
     bb_bind_integer(store, stmt, 7, failure->due_ms);
-    bb_bind_integer(store, stmt, 8, failure->now_ms);
-    bb_bind_integer(store, stmt, 9, seq);
+    bb_bind_integer(store, stmt, 8, failure->wait_ms);
+    bb_bind_integer(store, stmt, 9, failure->age_ms);
+    bb_bind_integer(store, stmt, 10, failure->now_ms);
+    bb_bind_integer(store, stmt, 11, failure->key.seq);
     return bb_store_run(store, stmt);
 }
 
-int bb_exception_update(bb_store *store, const bb_failure *failure, int64_t n)
+/* BB_ROW if the statement that has just run changed a row. */
+static int changed(bb_store *store, int result)
+{
+    return result == BUSBAR_OK && store->sql->changes(store->db) > 0 ? BB_ROW : result;
+}
+
+int bb_exception_update(bb_store *store, const bb_failure *failure)
 {
     sqlite3_stmt *stmt;
     int result = bb_store_prepare(store, UPDATE, &stmt);
@@ -60,30 +122,163 @@ int bb_exception_update(bb_store *store, const bb_failure *failure, int64_t n)
     bb_bind_text(store, stmt, 3, failure->reason);
     bb_bind_integer(store, stmt, 4, failure->boot);
     bb_bind_integer(store, stmt, 5, failure->due_ms);
-    bb_bind_integer(store, stmt, 6, failure->now_ms);
-    bb_bind_integer(store, stmt, 7, n);
-    return bb_store_run(store, stmt);
+    bb_bind_integer(store, stmt, 6, failure->wait_ms);
+    bb_bind_integer(store, stmt, 7, failure->age_ms);
+    bb_bind_integer(store, stmt, 8, failure->now_ms);
+    bb_bind_integer(store, stmt, 9, failure->key.n);
+    bb_bind_integer(store, stmt, 10, (int64_t)failure->key.lane);
+    bb_bind_integer(store, stmt, 11, failure->key.seq);
+    bb_bind_integer(store, stmt, 12, failure->consumer);
+    return changed(store, bb_store_run(store, stmt));
 }
 
-int bb_exception_delete(bb_store *store, int64_t n)
+int bb_exception_delete(bb_store *store, int64_t consumer, const bb_exception_key *key)
 {
-    return bb_store_change(store, DELETE, &n, 1);
+    int64_t values[] = {key->n, (int64_t)key->lane, key->seq, consumer};
+    return changed(store, bb_store_change(store, DELETE, values, 4));
 }
 
-int bb_exception_is_open(bb_store *store, int64_t n, int64_t consumer, busbar_lane lane, int64_t seq, bool *out_open)
+int bb_exception_forget(bb_store *store, int64_t n)
 {
-    int64_t values[] = {n, consumer, (int64_t)lane, seq};
-    int64_t ignored = 0;
-    int result = bb_store_integer(store, IS_OPEN, values, 4, &ignored);
-    if (result >= 0)
-        *out_open = result == BB_ROW;
+    return bb_store_change(store, FORGET, &n, 1);
+}
+
+static void take_retry(bb_store *store, sqlite3_stmt *stmt, int column, busbar_retry *inout_retry)
+{
+    const char *text = bb_column_text(store, stmt, column);
+    if (text)
+        (void)bb_backoff_read(text, inout_retry); /* what is no policy (written by hand) is the consumer's own */
+}
+
+int bb_exception_history(bb_store *store, const bb_exception_key *key, bb_history *inout_history)
+{
+    int64_t values[] = {key->n, (int64_t)key->lane, key->seq};
+    bool logged = key->n == 0;
+    sqlite3_stmt *stmt;
+    int result =
+        logged ? bb_log_policy(store, key->lane, key->seq, &stmt) : bb_store_find(store, HISTORY, values, 3, &stmt);
+    if (result != BB_ROW)
+        return result;
+    if (!logged) {
+        inout_history->wait_ms = bb_column_integer(store, stmt, 0);
+        inout_history->age_ms = bb_column_integer(store, stmt, 1);
+        inout_history->last_boot = bb_column_integer(store, stmt, 2);
+        inout_history->last_ms = bb_column_integer(store, stmt, 3);
+        inout_history->attempts = (uint32_t)bb_column_integer(store, stmt, 4);
+    }
+    take_retry(store, stmt, logged ? 0 : 5, &inout_history->retry);
+    bb_store_end(store, stmt);
+    return BUSBAR_OK;
+}
+
+int bb_exception_release(bb_store *store, int64_t consumer, busbar_order order, const bb_exception_key *key)
+{
+    int64_t values[] = {consumer, (int64_t)key->lane, key->n};
+    if (order == BUSBAR_ORDER_NONE || key->n == 0)
+        return BUSBAR_OK;
+    if (order == BUSBAR_ORDER_STRICT)
+        return bb_store_change(store, RELEASE_LANE, values, 3);
+    return bb_store_change(store, RELEASE_KEY, values, 3);
+}
+
+int bb_exception_unpark(bb_store *store, int64_t consumer, const bb_exception_key *key)
+{
+    int64_t values[] = {consumer, (int64_t)key->lane, key->seq};
+    return bb_store_change(store, UNPARK, values, 3);
+}
+
+int bb_exception_reorder(bb_store *store, int64_t consumer, busbar_order order)
+{
+    int result = bb_store_change(store, RELEASE_ALL, &consumer, 1);
+    if (result < 0 || order == BUSBAR_ORDER_NONE)
+        return result;
+    return bb_store_change(store, order == BUSBAR_ORDER_STRICT ? PARK_LANE : PARK_KEY, &consumer, 1);
+}
+
+int bb_exception_blocked(bb_store *store, int64_t consumer, busbar_order order, const bb_exception_key *key,
+                         bool *out_blocked)
+{
+    int64_t values[] = {consumer, (int64_t)key->lane, key->n};
+    int64_t found = 0;
+    *out_blocked = false;
+    if (order == BUSBAR_ORDER_NONE)
+        return BUSBAR_OK;
+    int result = bb_store_integer(store, order == BUSBAR_ORDER_STRICT ? OTHERS_LANE : OTHERS_KEY, values, 3, &found);
+    *out_blocked = result == BB_ROW;
     return result < 0 ? result : BUSBAR_OK;
 }
 
-int bb_exception_count(bb_store *store, int64_t consumer, int64_t *out_count)
+int bb_exception_revive(bb_store *store, const bb_exception_key *key, busbar_state state)
 {
-    int result = bb_store_integer(store, COUNT, &consumer, 1, out_count);
+    int64_t values[] = {key->n, (int64_t)state};
+    return bb_store_change(store, REVIVE, values, 2);
+}
+
+int bb_exception_hurry(bb_store *store, const bb_exception_key *key)
+{
+    return bb_store_change(store, HURRY, &key->n, 1);
+}
+
+int bb_exception_beyond(bb_store *store, int64_t consumer, uint32_t keep, int64_t *out_until)
+{
+    int64_t values[] = {consumer, keep};
+    *out_until = 0;
+    int result = bb_store_integer(store, BEYOND, values, 2, out_until);
     return result < 0 ? result : BUSBAR_OK;
+}
+
+int bb_exception_next_dead(bb_store *store, const bb_dead_choice *choice, int64_t after, bb_exception_key *out_key)
+{
+    int64_t values[] = {choice->consumer, after, choice->until, choice->before_ms, INT64_MIN};
+    sqlite3_stmt *stmt;
+    if (choice->boot != 0) {
+        values[2] = choice->boot;
+        values[4] = choice->former_boots ? INT64_MAX : INT64_MIN;
+    }
+    int result = choice->boot != 0 ? bb_store_find(store, DEAD_OLDER, values, 5, &stmt)
+                                   : bb_store_find(store, DEAD_UNTIL, values, 3, &stmt);
+    if (result != BB_ROW)
+        return result;
+    out_key->n = bb_column_integer(store, stmt, 0);
+    out_key->lane = (busbar_lane)bb_column_integer(store, stmt, 1);
+    bb_store_end(store, stmt);
+    return BB_ROW;
+}
+
+int bb_exception_count(bb_store *store, int64_t consumer, int64_t out_count[BUSBAR_LANE_COUNT])
+{
+    sqlite3_stmt *stmt;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        out_count[lane] = 0;
+    int result = bb_store_prepare(store, COUNT, &stmt);
+    if (result < 0)
+        return result;
+    bb_bind_integer(store, stmt, 1, consumer);
+    while ((result = bb_store_step(store, stmt)) == BB_ROW) {
+        int64_t lane = bb_column_integer(store, stmt, 0);
+        if (lane >= 0 && lane < BUSBAR_LANE_COUNT)
+            out_count[lane] = bb_column_integer(store, stmt, 1);
+    }
+    if (result == BUSBAR_OK)
+        bb_store_end(store, stmt);
+    return result;
+}
+
+int bb_exception_holds(bb_store *store, int64_t consumer, busbar_lane lane, const char *key, bool *out_holds)
+{
+    sqlite3_stmt *stmt;
+    int result = bb_store_prepare(store, HOLDS, &stmt);
+    if (result < 0)
+        return result;
+    bb_bind_integer(store, stmt, 1, consumer);
+    bb_bind_integer(store, stmt, 2, (int64_t)lane);
+    bb_bind_text(store, stmt, 3, key);
+    result = bb_store_step(store, stmt);
+    if (result < 0)
+        return result;
+    bb_store_end(store, stmt);
+    *out_holds = result == BB_ROW;
+    return BUSBAR_OK;
 }
 
 int bb_exception_next_due(bb_store *store, int64_t consumer, int64_t boot, int64_t *out_due_ms)

@@ -90,3 +90,35 @@ void bb_extension_members(const char *extensions, size_t size_bytes, const char 
     *out_members = at;
     *out_size_bytes = (size_t)(end - at);
 }
+
+/* Behind a JSON string or a plain value that begins here. */
+static const char *value_end(const char *at)
+{
+    if (*at != '"')
+        return at + strcspn(at, ",}");
+    for (at++; *at && *at != '"'; at++) {
+        if (*at == '\\' && at[1])
+            at++;
+    }
+    return *at ? at + 1 : at;
+}
+
+bool bb_extension_find(const char *extensions, const char *name, const char **out_value, size_t *out_value_size_bytes)
+{
+    size_t size = strlen(name);
+    const char *at = extensions;
+    while (*at == '{' || *at == ',') {
+        const char *key = at + 1;
+        const char *end = value_end(key);
+        if (*key != '"' || *end != ':')
+            return false;
+        const char *value = end + 1;
+        at = value_end(value);
+        if ((size_t)(end - key) == size + 2 && memcmp(key + 1, name, size) == 0) {
+            *out_value = value;
+            *out_value_size_bytes = (size_t)(at - value);
+            return true;
+        }
+    }
+    return false;
+}

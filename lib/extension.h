@@ -26,4 +26,7 @@ bool bb_extension_time(const char *extensions, size_t size_bytes, const char **o
 /* The members of a stored object but its time: the text between the braces, without a leading comma. May be empty. */
 void bb_extension_members(const char *extensions, size_t size_bytes, const char **out_members, size_t *out_size_bytes);
 
+/* A member of a stored object, as the JSON text of its value. False, the outputs untouched, if it is not there. */
+bool bb_extension_find(const char *extensions, const char *name, const char **out_value, size_t *out_value_size_bytes);
+
 #endif

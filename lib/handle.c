@@ -8,6 +8,12 @@ uint64_t bb_handle_now_us(const busbar *bus)
     return bus->port->mono_us(bus->port->ctx);
 }
 
+void bb_handle_observe(const busbar *bus, const busbar_observation *observation)
+{
+    if (bus->options.observer)
+        bus->options.observer(observation, bus->options.observer_ctx);
+}
+
 int bb_handle_outside_handler(busbar *bus)
 {
     if (!bus->in_handler)

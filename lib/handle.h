@@ -6,11 +6,25 @@
 #include "buffer.h"
 #include "checkpoint.h"
 #include "kind.h"
+#include "later.h"
 #include "reader.h"
 #include "session.h"
 #include "store.h"
 
 struct bb_worker;
+struct bb_inline;
+
+/* What a handle knows of scheduled events. */
+typedef struct bb_schedule {
+    bool looked; /* `view` is of `version` of the data and of `boot` */
+    uint32_t version;
+    int64_t boot;
+    bb_later_view view;
+    bool searched;          /* for rows that a former process measured anew */
+    bool rebased;           /* there may be some: they come nearer when the wall time is trusted */
+    int64_t looked_through; /* so far, then */
+    int64_t id_count;       /* ids made for scheduled events; a rollback takes none back */
+} bb_schedule;
 
 struct busbar {
     bb_store store;
@@ -24,6 +38,9 @@ struct busbar {
     bb_session session;
     bb_kinds kinds;
     bb_buffer extensions;
+    struct bb_inline *inlines; /* in order of registration */
+    uint32_t inline_depth;
+    bb_schedule schedule;
 
     /* workers */
     struct bb_worker *workers; /* a list, in order of registration */
@@ -36,14 +53,20 @@ struct busbar {
     uint64_t write_free_us; /* the write lock is left to others until then */
     uint64_t prune_due_us;
     uint64_t checkpoint_due_us; /* not before */
+    uint64_t dead_due_us;       /* the next look for dead letters that are too old */
     bb_checkpoint checkpoint;
     uint32_t steps;    /* so far; it may wrap */
     bool prune_wanted; /* something was finished since the last look for something to prune */
+    bool dead_wanted;  /* and that look is due */
     bool in_handler;
+    uint64_t acts; /* busbar_act was called so often on this handle: workers look anew */
 
     /* wake-up */
     void *wake; /* NULL: not opened */
 };
+
+/* Tells the observer, if there is one. */
+void bb_handle_observe(const busbar *bus, const busbar_observation *observation);
 
 /* Time as workers use it. */
 uint64_t bb_handle_now_us(const busbar *bus);

@@ -6,11 +6,13 @@
 
 #include "attribute.h"
 
-static const char FIND[] = "SELECT id FROM main.busbar_kind"
+static const char FIND[] = "SELECT id, redact FROM main.busbar_kind"
                            " WHERE type = ?1 AND source = ?2 AND datacontenttype = ?3 AND dataschema = ?4";
 static const char INSERT[] =
-    "INSERT INTO main.busbar_kind (type, source, datacontenttype, dataschema) VALUES (?1, ?2, ?3, ?4)";
-static const char LOAD[] = "SELECT type, source, datacontenttype, dataschema FROM main.busbar_kind WHERE id = ?1";
+    "INSERT INTO main.busbar_kind (type, source, datacontenttype, dataschema, redact) VALUES (?1, ?2, ?3, ?4, ?5)";
+static const char REDACT[] = "UPDATE main.busbar_kind SET redact = 1 WHERE id = ?1";
+static const char LOAD[] =
+    "SELECT type, source, datacontenttype, dataschema, redact FROM main.busbar_kind WHERE id = ?1";
 
 static uint32_t hash_string(uint32_t hash, const char *string)
 {
@@ -128,8 +130,8 @@ static int prepare_with_strings(bb_store *store, const char *sql, const bb_kind 
     return BUSBAR_OK;
 }
 
-/* BB_ROW when found, BUSBAR_OK when not. */
-static int find_id(bb_store *store, bb_kind *kind)
+/* BB_ROW when found, BUSBAR_OK when not. *out_as_wanted: it is there, and redacted if it is to be. */
+static int find_id(bb_store *store, bb_kind *kind, bool *out_as_wanted)
 {
     sqlite3_stmt *stmt;
     int result = prepare_with_strings(store, FIND, kind, &stmt);
@@ -138,22 +140,28 @@ static int find_id(bb_store *store, bb_kind *kind)
     if (result < 0)
         return result;
     kind->id = result == BB_ROW ? bb_column_integer(store, stmt, 0) : 0;
+    *out_as_wanted = result == BB_ROW && (!kind->redact || bb_column_integer(store, stmt, 1) != 0);
     bb_store_end(store, stmt);
     return result;
 }
 
 int bb_kind_ensure(bb_store *store, bb_kind *kind, bool *out_created)
 {
-    int result = find_id(store, kind);
+    bool as_wanted = false;
+    int result = find_id(store, kind, &as_wanted);
     if (result < 0)
         return result;
-    *out_created = result != BB_ROW;
-    if (result == BB_ROW)
+    *out_created = !as_wanted;
+    if (as_wanted)
         return BUSBAR_OK;
+    if (result == BB_ROW) /* what was hidden once is never shown again because somebody else did not ask for it */
+        return bb_store_change(store, REDACT, &kind->id, 1);
     sqlite3_stmt *stmt;
     result = prepare_with_strings(store, INSERT, kind, &stmt);
-    if (result == BUSBAR_OK)
+    if (result == BUSBAR_OK) {
+        bb_bind_integer(store, stmt, 5, kind->redact);
         result = bb_store_run(store, stmt);
+    }
     if (result == BUSBAR_OK)
         kind->id = store->sql->last_insert_rowid(store->db);
     return result;
@@ -161,8 +169,9 @@ int bb_kind_ensure(bb_store *store, bb_kind *kind, bool *out_created)
 
 int bb_kind_confirm(bb_store *store, bb_kind *kind)
 {
-    int result = find_id(store, kind);
-    kind->confirmed = result == BB_ROW;
+    bool as_wanted = false;
+    int result = find_id(store, kind, &as_wanted);
+    kind->confirmed = result == BB_ROW && as_wanted;
     return result < 0 ? result : BUSBAR_OK;
 }
 
@@ -182,11 +191,13 @@ int bb_kind_load(bb_store *store, int64_t id, bb_kind **out_kind)
     bb_kind_key key = {bb_column_text(store, stmt, 0), bb_column_text(store, stmt, 1),
                        absent_if_empty(bb_column_text(store, stmt, 2)),
                        absent_if_empty(bb_column_text(store, stmt, 3))};
+    bool redact = bb_column_integer(store, stmt, 4) != 0;
     bb_kind *kind = key.type && key.source ? bb_kind_new(&key) : NULL;
     bb_store_end(store, stmt);
     if (!kind)
         return bb_store_fail(store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
     kind->id = id;
+    kind->redact = redact;
     *out_kind = kind;
     return BUSBAR_OK;
 }

@@ -17,6 +17,7 @@ typedef struct bb_kind {
     bool confirmed;
     uint32_t version; /* of the data, when it was first written or found unconfirmed; 0: none */
     bool json;        /* data of this kind is JSON text */
+    bool redact;      /* read: data is not to be shown; on the write path: the row must say so */
     uint32_t hash;
     const char *type;
     const char *source;
@@ -53,7 +54,10 @@ uint32_t bb_kinds_register(bb_kinds *kinds, bb_kind *kind);
 bb_kind *bb_kinds_registered(bb_kinds *kinds, uint32_t slot);
 void bb_kinds_free(bb_kinds *kinds);
 
-/* Looks the kind's number up by its strings, and inserts it if it is not there. *out_created tells which. In a scope. */
+/*
+ * Looks the kind's number up by its strings, inserts it if it is not there, and marks it as redacted if it is to be.
+ * *out_created: something was written. In a scope.
+ */
 int bb_kind_ensure(bb_store *store, bb_kind *kind, bool *out_created);
 /* Looks up without inserting: sets id and confirmed, which a missing row clears. Outside any transaction. */
 int bb_kind_confirm(bb_store *store, bb_kind *kind);

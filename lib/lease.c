@@ -9,17 +9,17 @@
 /* After an owner has struck a claim out, a competitor waits this many leases before it claims again. */
 #define CLAIM_PAUSE_LEASES 6
 
-static const char READ[] = "SELECT owner, owner_boot, claim, claim_boot, claim_until_ms FROM main.busbar_consumer"
+static const char READ[] = "SELECT owner, owner_boot, claim, claim_boot, claim_until_ms, busy FROM main.busbar_consumer"
                            " WHERE id = ?1";
 static const char TAKE[] =
-    "UPDATE main.busbar_consumer SET owner = ?2, owner_boot = ?3, claim = NULL, claim_boot = NULL,"
+    "UPDATE main.busbar_consumer SET owner = ?2, owner_boot = ?3, busy = 1, claim = NULL, claim_boot = NULL,"
     " claim_until_ms = NULL WHERE id = ?1";
 static const char CLAIM[] =
     "UPDATE main.busbar_consumer SET claim = ?2, claim_boot = ?3, claim_until_ms = ?4 WHERE id = ?1";
 static const char STRIKE[] =
     "UPDATE main.busbar_consumer SET claim = NULL, claim_boot = NULL, claim_until_ms = NULL WHERE id = ?1";
 static const char RELEASE[] =
-    "UPDATE main.busbar_consumer SET owner = NULL, owner_boot = NULL WHERE id = ?1 AND owner = ?2";
+    "UPDATE main.busbar_consumer SET owner = NULL, owner_boot = NULL, busy = 0 WHERE id = ?1 AND owner = ?2";
 
 typedef enum standing {
     FREE, /* nobody, or somebody who has certainly ended */
@@ -32,6 +32,7 @@ typedef enum standing {
 typedef struct view {
     standing standing;
     int64_t claim_until_ms;
+    bool busy; /* the last owner has not given it back */
 } view;
 
 int bb_lease_init(bb_lease *lease, bb_store *store, const busbar_port *port)
@@ -100,6 +101,7 @@ static int look(bb_store *store, const char *token, const busbar_port *port, con
         return result;
     out_view->standing = judge(store, stmt, token, port, boot);
     out_view->claim_until_ms = bb_column_integer(store, stmt, 4);
+    out_view->busy = bb_column_integer(store, stmt, 5) != 0;
     bb_store_end(store, stmt);
     return BUSBAR_OK;
 }
@@ -176,6 +178,7 @@ static int acquire_locked(bb_lease *lease, bb_store *store, const busbar_port *p
     if (result < 0)
         return result;
     *out_chosen = choose(lease, &seen, now_ms, lease_ms, true);
+    lease->unclean = seen.busy;
     return *out_chosen == WAIT ? BUSBAR_OK : act(lease, store, boot, consumer, *out_chosen, now_ms + lease_ms);
 }
 

@@ -19,8 +19,9 @@ typedef struct bb_lease {
     bool held;                       /* as last seen; the fence decides */
     uint32_t version;                /* of the data, when nobody's claim was found last; 0: not looked */
     bool claimed;                    /* we have laid a claim that we have not seen answered */
-    uint64_t pause_until_ms;         /* no new claim before: the owner has answered the last one */
-    uint64_t retry_ms;               /* when to look again after another worker was found holding it */
+    bool unclean;            /* the worker that held it last did not give it back: something may have ended it */
+    uint64_t pause_until_ms; /* no new claim before: the owner has answered the last one */
+    uint64_t retry_ms;       /* when to look again after another worker was found holding it */
 } bb_lease;
 
 /* Makes the token. BUSBAR_ERANDOM. */

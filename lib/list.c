@@ -6,6 +6,7 @@
 #include "exception.h"
 #include "given.h"
 #include "handle.h"
+#include "later.h"
 #include "log.h"
 #include "pattern.h"
 #include "record.h"
@@ -61,6 +62,40 @@ static int emit(listing *l, const busbar_record *record, const busbar_standing *
     return l->fn(record, standing, l->ctx);
 }
 
+/* ---- Standing ---- */
+
+/* How the consumer stands to the exception that a statement is on; the reason is copied to `reason`. */
+static int read_standing(listing *l, sqlite3_stmt *stmt, const char *consumer, char reason[BUSBAR_DETAIL_SIZE],
+                         busbar_standing *out)
+{
+    bb_store *store = &l->bus->store;
+    busbar_clock_quality quality;
+    const char *stored = bb_column_text(store, stmt, BB_EXCEPTION_REASON);
+    bb_text text = bb_text_on(reason, BUSBAR_DETAIL_SIZE);
+    bb_text_add(&text, stored ? stored : "");
+    *out = (busbar_standing){
+        .consumer = consumer,
+        .state = (busbar_state)bb_column_integer(store, stmt, BB_EXCEPTION_STATE),
+        .attempts = (uint32_t)bb_column_integer(store, stmt, BB_EXCEPTION_ATTEMPTS),
+        .reason = stored ? reason : NULL,
+    };
+    int result = bb_clock_resolve(store, &l->reader.span, bb_column_integer(store, stmt, BB_EXCEPTION_FIRST_BOOT),
+                                  bb_column_integer(store, stmt, BB_EXCEPTION_FIRST_MS), &out->first_ms, &quality);
+    if (result == BUSBAR_OK)
+        result = bb_clock_resolve(store, &l->reader.span, bb_column_integer(store, stmt, BB_EXCEPTION_LAST_BOOT),
+                                  bb_column_integer(store, stmt, BB_EXCEPTION_LAST_MS), &out->last_ms, &quality);
+    if (result < 0)
+        bb_store_end(store, stmt);
+    return result;
+}
+
+/* To an event that never failed. */
+static busbar_standing plain_standing(const char *consumer, busbar_state state)
+{
+    return (busbar_standing){
+        .consumer = consumer, .state = state, .first_ms = BUSBAR_TIME_UNKNOWN, .last_ms = BUSBAR_TIME_UNKNOWN};
+}
+
 /* ---- The log itself, or a consumer's part of it ---- */
 
 /* Whether a consumer has finished the event at this position although it is in the log. */
@@ -82,7 +117,7 @@ static int emit_row(listing *l, busbar_lane lane, busbar_record *record, busbar_
     int result = state == BUSBAR_STATE_DONE ? is_exception(l, lane, record->seq, &exception) : BUSBAR_OK;
     if (result < 0 || exception)
         return result;
-    busbar_standing standing = {.consumer = l->view.name, .state = state};
+    busbar_standing standing = plain_standing(l->view.name, state);
     return emit(l, record, &standing);
 }
 
@@ -115,21 +150,15 @@ static int list_rows(listing *l, busbar_lane lane, int64_t after, int64_t until,
 
 static int emit_exception(listing *l, sqlite3_stmt *stmt, busbar_lane lane)
 {
-    bb_store *store = &l->bus->store;
     char reason[BUSBAR_DETAIL_SIZE];
-    const char *stored = bb_column_text(store, stmt, BB_EXCEPTION_REASON);
-    bb_text text = bb_text_on(reason, sizeof reason);
-    bb_text_add(&text, stored ? stored : "");
-    busbar_standing standing = {
-        .consumer = l->view.name,
-        .state = (busbar_state)bb_column_integer(store, stmt, BB_EXCEPTION_STATE),
-        .attempts = (uint32_t)bb_column_integer(store, stmt, BB_EXCEPTION_ATTEMPTS),
-        .reason = stored ? reason : NULL,
-    };
+    busbar_standing standing;
     busbar_record record;
-    bool asked = l->query->state == BUSBAR_STATE_ANY || l->query->state == standing.state;
     bool wanted = false;
-    int result = take(l, stmt, BB_EXCEPTION_LOG, lane, l->query->pattern, &record, &wanted);
+    int result = read_standing(l, stmt, l->view.name, reason, &standing);
+    if (result < 0)
+        return result;
+    bool asked = l->query->state == BUSBAR_STATE_ANY || l->query->state == standing.state;
+    result = take(l, stmt, BB_EXCEPTION_LOG, lane, l->query->pattern, &record, &wanted);
     return result == BUSBAR_OK && wanted && asked ? emit(l, &record, &standing) : result;
 }
 
@@ -142,6 +171,31 @@ static int list_exceptions(listing *l, busbar_lane lane, int64_t after)
             return result;
         after = bb_column_integer(&l->bus->store, stmt, BB_EXCEPTION_LOG + BB_LOG_SEQ);
         result = emit_exception(l, stmt, lane);
+        if (result != BUSBAR_OK)
+            return result;
+    }
+    return BUSBAR_OK;
+}
+
+/* ---- What is not due yet ---- */
+
+static int list_scheduled(listing *l)
+{
+    int64_t after = 0;
+    while (!at_limit(l)) {
+        sqlite3_stmt *stmt;
+        int result = bb_later_read_next(&l->bus->store, after, &stmt);
+        if (result != BB_ROW)
+            return result;
+        busbar_record record;
+        bool wanted = false;
+        int64_t lane = bb_column_integer(&l->bus->store, stmt, BB_LATER_LANE);
+        after = bb_column_integer(&l->bus->store, stmt, BB_LATER_N);
+        result = take(l, stmt, 0, (busbar_lane)lane, l->query->pattern, &record, &wanted);
+        /* A lane is left out by beginning behind its last position. */
+        wanted = wanted && lane >= 0 && lane < BUSBAR_LANE_COUNT && l->query->after_seq[lane] == 0;
+        if (result == BUSBAR_OK && wanted)
+            result = emit(l, &record, NULL);
         if (result != BUSBAR_OK)
             return result;
     }
@@ -182,10 +236,12 @@ static int find_consumer(listing *l, const char *name)
 
 static int check_query(busbar *bus, const busbar_query *query)
 {
-    if (!query || query->size != sizeof *query || (unsigned)query->state > BUSBAR_STATE_DONE ||
-        (!query->consumer && query->state != BUSBAR_STATE_ANY))
+    bool scheduled = query && query->state == BUSBAR_STATE_SCHEDULED;
+    if (!query || query->size != sizeof *query || (unsigned)query->state > BUSBAR_STATE_SCHEDULED)
+        return bb_store_fail(&bus->store, BUSBAR_EINVAL, "the query is NULL, or has a wrong size or an unknown state");
+    if (query->consumer ? scheduled : query->state != BUSBAR_STATE_ANY && !scheduled)
         return bb_store_fail(&bus->store, BUSBAR_EINVAL,
-                             "the query is NULL, has a wrong size, or asks for a state without a consumer");
+                             "scheduled events are of no consumer, and every other state is one for a consumer");
     if (!bb_pattern_valid(query->pattern))
         return bb_store_fail(&bus->store, BUSBAR_EPATTERN, busbar_error_text(BUSBAR_EPATTERN));
     return bb_schema_check(&bus->store);
@@ -202,8 +258,11 @@ int busbar_list(busbar *bus, const busbar_query *query, busbar_list_fn *fn, void
     bb_reader_init(&l.reader, &bus->store);
     if (query->consumer)
         result = find_consumer(&l, query->consumer);
-    for (int i = 0; result == BUSBAR_OK && i < BUSBAR_LANE_COUNT && !at_limit(&l); i++)
-        result = list_lane(&l, bb_lane_order[i]);
+    if (query->state == BUSBAR_STATE_SCHEDULED)
+        result = list_scheduled(&l);
+    else
+        for (int i = 0; result == BUSBAR_OK && i < BUSBAR_LANE_COUNT && !at_limit(&l); i++)
+            result = list_lane(&l, bb_lane_order[i]);
     fini(&l);
     return result;
 }
@@ -220,8 +279,8 @@ typedef struct showing {
 static int stand(showing *s, const bb_consumer_view *view, const busbar_record *record)
 {
     bb_store *store = &s->l.bus->store;
-    char reason[BUSBAR_DETAIL_SIZE] = "";
-    busbar_standing standing = {.consumer = view->name, .state = BUSBAR_STATE_DONE};
+    char reason[BUSBAR_DETAIL_SIZE];
+    busbar_standing standing = plain_standing(view->name, BUSBAR_STATE_DONE);
     bb_cursor cursors[BUSBAR_LANE_COUNT];
     sqlite3_stmt *stmt = NULL;
     int result = bb_consumer_cursors(store, view->id, cursors);
@@ -230,12 +289,9 @@ static int stand(showing *s, const bb_consumer_view *view, const busbar_record *
     if (result < 0)
         return result;
     if (result == BB_ROW) {
-        const char *stored = bb_column_text(store, stmt, BB_EXCEPTION_REASON);
-        bb_text text = bb_text_on(reason, sizeof reason);
-        bb_text_add(&text, stored ? stored : "");
-        standing.state = (busbar_state)bb_column_integer(store, stmt, BB_EXCEPTION_STATE);
-        standing.attempts = (uint32_t)bb_column_integer(store, stmt, BB_EXCEPTION_ATTEMPTS);
-        standing.reason = stored ? reason : NULL;
+        result = read_standing(&s->l, stmt, view->name, reason, &standing);
+        if (result < 0)
+            return result;
         bb_store_end(store, stmt);
     } else if (record->seq > cursors[record->lane].cursor && bb_pattern_match(view->pattern, record->type)) {
         standing.state = BUSBAR_STATE_PENDING;
@@ -290,6 +346,29 @@ static int show_at(busbar_lane lane, int64_t seq, void *ctx)
     return result == BUSBAR_OK ? stand_all(s, &record) : result;
 }
 
+/* An event that is not due yet has its id, and no consumers. */
+static int show_scheduled(showing *s)
+{
+    bb_store *store = &s->l.bus->store;
+    int64_t after = 0;
+    for (;;) {
+        sqlite3_stmt *stmt;
+        busbar_record record;
+        bool readable = false;
+        int result = bb_later_read_id(store, s->id, after, &stmt);
+        if (result != BB_ROW)
+            return result;
+        after = bb_column_integer(store, stmt, BB_LATER_N);
+        busbar_lane lane = (busbar_lane)bb_column_integer(store, stmt, BB_LATER_LANE);
+        result = take(&s->l, stmt, 0, lane, NULL, &record, &readable);
+        s->found = s->found || readable;
+        if (result == BUSBAR_OK && readable)
+            result = s->l.fn(&record, NULL, s->l.ctx);
+        if (result != BUSBAR_OK)
+            return result;
+    }
+}
+
 static int show(showing *s)
 {
     char token[BB_IDENTITY_TOKEN_SIZE];
@@ -300,7 +379,8 @@ static int show(showing *s)
         if (result != BUSBAR_OK || s->found)
             return result;
     }
-    return bb_given_each(&s->l.bus->store, s->id, show_at, s);
+    int result = bb_given_each(&s->l.bus->store, s->id, show_at, s);
+    return result == BUSBAR_OK ? show_scheduled(s) : result;
 }
 
 int busbar_show(busbar *bus, const char *id, busbar_list_fn *fn, busbar_standing_fn *standing_fn, void *ctx)

@@ -31,10 +31,14 @@ static const char *const SCAN[BUSBAR_LANE_COUNT] = PER_LANE(SCAN_TEXT);
 static const char *const READ_NEXT[BUSBAR_LANE_COUNT] = PER_LANE(READ_NEXT_TEXT);
 static const char *const FIRST[BUSBAR_LANE_COUNT] = PER_LANE(FIRST_TEXT);
 static const char *const PRUNE[BUSBAR_LANE_COUNT] = PER_LANE(PRUNE_TEXT);
+#define FORGET_TEXT(table) "DELETE FROM main.busbar_policy WHERE lane = ?1 AND seq < (SELECT min(seq) FROM " table ")"
+static const char *const FORGET_POLICIES[BUSBAR_LANE_COUNT] = PER_LANE(FORGET_TEXT);
+static const char ADD_POLICY[] = "INSERT INTO main.busbar_policy (lane, seq, retry) VALUES (?1, ?2, ?3)";
+static const char READ_POLICY[] = "SELECT retry FROM main.busbar_policy WHERE lane = ?1 AND seq = ?2";
 static const char HEADS[] = "SELECT (SELECT max(seq) FROM " TABLE_NORMAL "), (SELECT max(seq) FROM " TABLE_URGENT
                             "), (SELECT max(seq) FROM " TABLE_BULK ")";
 
-static void bind_row(bb_store *store, sqlite3_stmt *stmt, const bb_log_row *row)
+void bb_log_bind(bb_store *store, sqlite3_stmt *stmt, const bb_log_row *row)
 {
     bb_bind_integer(store, stmt, 1, row->kind);
     bb_bind_integer(store, stmt, 2, row->session);
@@ -60,13 +64,31 @@ int bb_log_append(bb_store *store, busbar_lane lane, const bb_log_row *row, int6
     int result = bb_store_prepare(store, APPEND[lane], &stmt);
     if (result < 0)
         return result;
-    bind_row(store, stmt, row);
+    bb_log_bind(store, stmt, row);
     sqlite3_int64 application_rowid = store->sql->last_insert_rowid(store->db);
     result = bb_store_run(store, stmt);
     if (result == BUSBAR_OK)
         *out_seq = store->sql->last_insert_rowid(store->db);
     store->sql->set_last_insert_rowid(store->db, application_rowid);
-    return result;
+    return result == BUSBAR_OK && row->retry ? bb_log_add_policy(store, lane, *out_seq, row->retry) : result;
+}
+
+int bb_log_add_policy(bb_store *store, busbar_lane lane, int64_t seq, const char *retry)
+{
+    sqlite3_stmt *stmt;
+    int result = bb_store_prepare(store, ADD_POLICY, &stmt);
+    if (result < 0)
+        return result;
+    bb_bind_integer(store, stmt, 1, (int64_t)lane);
+    bb_bind_integer(store, stmt, 2, seq);
+    bb_bind_text(store, stmt, 3, retry);
+    return bb_store_run(store, stmt);
+}
+
+int bb_log_policy(bb_store *store, busbar_lane lane, int64_t seq, sqlite3_stmt **out_stmt)
+{
+    int64_t values[] = {(int64_t)lane, seq};
+    return bb_store_find(store, READ_POLICY, values, 2, out_stmt);
 }
 
 int bb_log_heads(bb_store *store, int64_t out_heads[BUSBAR_LANE_COUNT])
@@ -107,8 +129,10 @@ int bb_log_read_next(bb_store *store, busbar_lane lane, int64_t after, sqlite3_s
 int bb_log_prune(bb_store *store, busbar_lane lane, int64_t until, uint32_t count_max, int64_t *out_count)
 {
     int64_t values[] = {until, count_max};
+    int64_t lane_value = (int64_t)lane;
     int result = bb_store_change(store, PRUNE[lane], values, 2);
-    if (result == BUSBAR_OK)
-        *out_count = store->sql->changes(store->db);
-    return result;
+    if (result < 0)
+        return result;
+    *out_count = store->sql->changes(store->db);
+    return bb_store_change(store, FORGET_POLICIES[lane], &lane_value, 1);
 }

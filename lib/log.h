@@ -15,6 +15,7 @@ typedef struct bb_log_row {
     const char *key;
     const char *extensions;
     int64_t ttl_ms;
+    const char *retry;
     const void *data;
     size_t data_size_bytes;
     bool data_is_text;
@@ -37,8 +38,16 @@ enum bb_log_column {
 /* Lanes in the order in which workers take them. */
 extern const busbar_lane bb_lane_order[BUSBAR_LANE_COUNT];
 
+/* Binds a row's members but `retry` to the parameters 1 to 9: kind, session, at_ms, id, subject, key, ext, ttl_ms, data. */
+void bb_log_bind(bb_store *store, sqlite3_stmt *stmt, const bb_log_row *row);
+
 /* Appends a row, keeps the connection's last_insert_rowid, gives the position. */
 int bb_log_append(bb_store *store, busbar_lane lane, const bb_log_row *row, int64_t *out_seq);
+
+/* The retry policy of an event that has one of its own (bb_backoff_write): bb_log_append adds that of the row by itself. */
+int bb_log_add_policy(bb_store *store, busbar_lane lane, int64_t seq, const char *retry);
+/* BB_ROW with the policy as the first column (bb_store_end it), or BUSBAR_OK: it has none. */
+int bb_log_policy(bb_store *store, busbar_lane lane, int64_t seq, sqlite3_stmt **out_stmt);
 
 /* Positions of the newest rows (0: never any), indexed by lane. */
 int bb_log_heads(bb_store *store, int64_t out_heads[BUSBAR_LANE_COUNT]);

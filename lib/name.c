@@ -30,6 +30,8 @@ const char *busbar_state_name(busbar_state state)
         return "parked";
     case BUSBAR_STATE_DONE:
         return "done";
+    case BUSBAR_STATE_SCHEDULED:
+        return "scheduled";
     }
     return NULL;
 }

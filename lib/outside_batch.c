@@ -12,195 +12,73 @@
 typedef struct batch {
     bb_subscription *subscription;
     busbar *bus;
-    bb_cursor cursors[BUSBAR_LANE_COUNT];
-    bb_advance *advance; /* the subscription's, not recorded yet */
+    bb_outcome *outcome; /* the subscription's: what no commit has recorded yet */
     uint64_t deadline_us;
-    bool handled;
+    bool standing[BUSBAR_LANE_COUNT]; /* the lane must stand still */
+    int64_t due_ms;                   /* when the next retry is due, as of the last recording */
+    bb_trial trial;
+    busbar_record record; /* of the event in hand */
 } batch;
 
-typedef struct attempt {
-    busbar_lane lane;
-    int64_t n; /* 0: from the log */
-    uint32_t number;
-    busbar_record record;
-} attempt;
+/* Positive, and never leave this file. */
+#define NOTHING 1 /* there is nothing to hand over */
+#define PASSED  2 /* the event in hand needs no handing over: look again */
 
-/* Positive, and never leaves this file: nothing is there to hand over. */
-#define NOTHING 1
+static bb_worker *worker_of(const batch *b)
+{
+    return &b->subscription->worker;
+}
 
 /*
- * Goes on from what is recorded, or from what waits to be. A commit that failed may have been done all the same (an I/O
- * error after its end): what the cursor has reached is recorded.
+ * Goes on from what is recorded, or from what waits to be; unless a commit has recorded it that was done although it failed
+ * (an I/O error after its end).
  */
 static int load(batch *b)
 {
-    int result = bb_consumer_cursors(&b->bus->store, b->subscription->worker.consumer, b->cursors);
+    bb_cursor cursors[BUSBAR_LANE_COUNT];
+    bb_store *store = &b->bus->store;
+    bb_advance *advance = b->subscription->unrecorded;
+    bb_ahead_clear(&b->subscription->ahead);
+    int result = bb_consumer_cursors(store, worker_of(b)->consumer, cursors);
+    if (result == BUSBAR_OK)
+        result = bb_exception_next_due(store, worker_of(b)->consumer, b->bus->boot.id, &b->due_ms);
     if (result < 0)
         return result;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
-        if (!b->subscription->has_unrecorded || b->cursors[lane].cursor >= b->advance[lane].cursor)
-            b->advance[lane] = (bb_advance){.cursor = b->cursors[lane].cursor};
+        if (!b->subscription->has_unrecorded || cursors[lane].cursor >= advance[lane].cursor)
+            advance[lane] = (bb_advance){.cursor = cursors[lane].cursor};
     }
-    return BUSBAR_OK;
+    if (b->subscription->has_unrecorded)
+        return bb_exception_count(store, worker_of(b)->consumer, b->outcome->open);
+    return bb_outcome_begin(b->outcome, worker_of(b), b->bus, advance);
 }
 
-static int copy_event(batch *b, sqlite3_stmt *stmt, int first, attempt *a)
+static batch batch_of(bb_subscription *subscription, busbar *bus, uint64_t deadline_us)
 {
-    busbar_record record;
-    int result = bb_reader_record(&b->bus->reader, stmt, first, a->lane, &record);
-    if (result == BUSBAR_OK && bb_record_copy(&record, &b->subscription->copy, &a->record) < 0)
-        result = bb_store_fail(&b->bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
-    a->record.attempt = a->number;
-    return result;
-}
-
-static int bury(batch *b, const attempt *a);
-
-static int next_exception(batch *b, attempt *a)
-{
-    bb_store *store = &b->bus->store;
-    sqlite3_stmt *stmt;
-    int64_t now_ms = (int64_t)(bb_handle_now_us(b->bus) / 1000);
-    int result = bb_exception_read_due(store, b->subscription->worker.consumer, b->bus->boot.id, now_ms, 0, &stmt);
-    if (result != BB_ROW)
-        return result < 0 ? result : NOTHING;
-    a->n = bb_column_integer(store, stmt, BB_EXCEPTION_N);
-    a->lane = (busbar_lane)bb_column_integer(store, stmt, BB_EXCEPTION_LANE);
-    a->number = (uint32_t)bb_column_integer(store, stmt, BB_EXCEPTION_ATTEMPTS) + 1;
-    a->record.seq = bb_column_integer(store, stmt, BB_EXCEPTION_LOG + BB_LOG_SEQ);
-    result = copy_event(b, stmt, BB_EXCEPTION_LOG, a);
-    bb_store_end(store, stmt);
-    if (result == BUSBAR_ENOTFOUND)
-        result = bury(b, a) < 0 ? b->bus->store.error.code : NOTHING;
-    return result;
-}
-
-/* The next wanted event of a lane up to the watermark; passes unwanted ones. */
-static int next_of_lane(batch *b, busbar_lane lane, attempt *a)
-{
-    bb_store *store = &b->bus->store;
-    if (bb_subscription_blocked(b->subscription, lane, bb_handle_now_us(b->bus)))
-        return NOTHING;
-    bb_advance *advance = &b->advance[lane];
-    while (advance->cursor < b->bus->watermark[lane]) {
-        sqlite3_stmt *stmt;
-        const char *type = NULL;
-        int result = bb_log_read_next(store, lane, advance->cursor, &stmt);
-        if (result != BB_ROW)
-            return result < 0 ? result : NOTHING;
-        int64_t seq = bb_column_integer(store, stmt, BB_LOG_SEQ);
-        result = bb_reader_type(&b->bus->reader, stmt, 0, &type);
-        bool wanted = result == BUSBAR_OK && bb_worker_wants(&b->subscription->worker, type);
-        if (wanted) {
-            *a = (attempt){.lane = lane, .number = 1};
-            result = copy_event(b, stmt, 0, a);
-        }
-        bb_store_end(store, stmt);
-        if (result == BUSBAR_ENOTFOUND) {
-            attempt unreadable = {.lane = lane, .number = 1, .record = {.seq = seq}};
-            result = bury(b, &unreadable);
-            if (result == BUSBAR_OK)
-                continue;
-        }
-        if (wanted || result < 0)
-            return result;
-        advance->cursor = seq;
-        advance->filtered++;
-        b->subscription->has_unrecorded = true;
-        if (bb_handle_now_us(b->bus) >= b->deadline_us)
-            break;
-    }
-    return NOTHING;
-}
-
-static int next_event(batch *b, attempt *a)
-{
-    int result = next_exception(b, a);
-    for (int i = 0; result == NOTHING && i < BUSBAR_LANE_COUNT; i++)
-        result = next_of_lane(b, bb_lane_order[i], a);
-    return result;
-}
-
-static bool log_above_watermark(const batch *b)
-{
-    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
-        if (b->advance[lane].cursor < b->bus->heads[lane] && b->bus->watermark[lane] < b->bus->heads[lane])
-            return true;
-    }
-    return false;
-}
-
-/* A retry that was left by the transactional delivery of a former run may never have been synced. */
-static int retry_above_watermark(batch *b, bool *out_above)
-{
-    bb_store *store = &b->bus->store;
-    sqlite3_stmt *stmt;
-    int64_t after = 0;
-    int64_t now_ms = (int64_t)(bb_handle_now_us(b->bus) / 1000);
-    int result;
-    *out_above = false;
-    while (!*out_above && (result = bb_exception_read_due(store, b->subscription->worker.consumer, b->bus->boot.id,
-                                                          now_ms, after, &stmt)) == BB_ROW) {
-        int64_t lane = bb_column_integer(store, stmt, BB_EXCEPTION_LANE);
-        after = bb_column_integer(store, stmt, BB_EXCEPTION_N);
-        *out_above = lane >= 0 && lane < BUSBAR_LANE_COUNT &&
-                     bb_column_integer(store, stmt, BB_EXCEPTION_LOG + BB_LOG_SEQ) > b->bus->watermark[lane];
-        bb_store_end(store, stmt);
-    }
-    return result < 0 ? result : BUSBAR_OK;
-}
-
-/* Everything that this batch may hand over is below the watermark. *out_wait_us > 0: not now. */
-static int raise_watermark(batch *b, uint64_t *out_wait_us)
-{
-    bool above = log_above_watermark(b);
-    int result = above ? BUSBAR_OK : retry_above_watermark(b, &above);
-    *out_wait_us = 0;
-    return result == BUSBAR_OK && above ? bb_worker_raise_watermark(b->bus, out_wait_us) : result;
+    return (batch){
+        .subscription = subscription, .bus = bus, .outcome = &subscription->outcome, .deadline_us = deadline_us};
 }
 
 /* ---- Recording ---- */
 
-static int record_failure(batch *b, const attempt *a, bool dead, const char *text)
-{
-    bb_store *store = &b->bus->store;
-    bb_failure failure;
-    int result = bb_worker_failure(&b->subscription->worker, b->bus, a->lane, a->number, dead, text, &failure);
-    if (result < 0)
-        return result;
-    b->advance[a->lane].dead += failure.state == BUSBAR_STATE_DEAD;
-    return a->n != 0 ? bb_exception_update(store, &failure, a->n) : bb_exception_add(store, &failure, a->record.seq);
-}
-
 static void measure(batch *b)
 {
+    const bb_advance *advance = b->subscription->unrecorded;
     int64_t delivered = 0;
     bool drained = true;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
-        delivered += b->advance[lane].delivered;
-        drained = drained && b->advance[lane].cursor >= b->bus->heads[lane];
+        delivered += advance[lane].delivered;
+        drained = drained && advance[lane].cursor >= b->bus->heads[lane];
     }
-    bb_meter_add(&b->subscription->worker.meter, delivered, bb_handle_now_us(b->bus), drained);
-}
-
-static int write_progress(batch *b, const char *error)
-{
-    bb_worker *worker = &b->subscription->worker;
-    bb_store *store = &b->bus->store;
-    int result = BUSBAR_OK;
-    measure(b);
-    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++) {
-        if (b->advance[lane].cursor > b->cursors[lane].cursor || b->advance[lane].delivered + b->advance[lane].dead > 0)
-            result = bb_consumer_advance(store, worker->consumer, (busbar_lane)lane, &b->advance[lane],
-                                         worker->meter.rate_mhz);
-    }
-    if (result == BUSBAR_OK && b->handled)
-        result = bb_consumer_note_error(store, worker->consumer, error);
-    return result;
+    bb_meter_add(&worker_of(b)->meter, delivered, bb_handle_now_us(b->bus), drained);
 }
 
 static int end(batch *b, int result)
 {
+    if (result == BUSBAR_OK) {
+        measure(b);
+        result = bb_outcome_write(b->outcome);
+    }
     if (result < 0)
         bb_store_rollback(&b->bus->store);
     else
@@ -216,112 +94,331 @@ static int record_batch(batch *b)
 {
     if (!b->subscription->has_unrecorded)
         return BUSBAR_OK;
-    int result = bb_worker_begin(&b->subscription->worker, b->bus);
-    return result < 0 ? result : end(b, write_progress(b, NULL));
+    int result = bb_worker_begin(worker_of(b), b->bus);
+    return result < 0 ? result : end(b, BUSBAR_OK);
 }
 
-static void pass(batch *b, const attempt *a)
+/* No room for one more open exception: the event is not passed, and comes again. */
+static int stand_still(batch *b)
 {
-    b->subscription->has_unrecorded = true;
-    if (a->n == 0)
-        b->advance[a->lane].cursor = a->record.seq;
+    busbar_lane lane = b->trial.key.lane;
+    b->standing[lane] = true;
+    bb_outcome_say(b->outcome, bb_subscription_block(b->subscription, b->bus, lane));
+    return BUSBAR_OK;
 }
 
-/* What went well before is recorded together with the failure, or with an exception that is settled. */
-static int record_single(batch *b, const attempt *a, busbar_verdict verdict, const char *text)
+/* The outcome of the event in hand; NULL: it is done. */
+static int write_outcome(batch *b, const bb_fault *fault, bool readable)
 {
-    bb_store *store = &b->bus->store;
-    bb_advance before = b->advance[a->lane];
-    int result = bb_worker_begin(&b->subscription->worker, b->bus);
+    const busbar_record *record = readable ? &b->record : NULL;
+    if (!fault)
+        return bb_outcome_done(b->outcome, &b->trial, record);
+    int result = bb_outcome_failed(b->outcome, &b->trial, record, fault);
+    return result == BB_NO_ROOM ? stand_still(b) : result;
+}
+
+/* Records the event in hand, together with what went well before it. */
+static int record_single(batch *b, const bb_fault *fault, bool readable)
+{
+    bb_outcome outcome = *b->outcome;
+    bb_advance advance = b->subscription->unrecorded[b->trial.key.lane];
+    int result = bb_worker_begin(worker_of(b), b->bus);
     if (result < 0)
         return result;
-    pass(b, a);
-    b->advance[a->lane].delivered += verdict == BUSBAR_DONE;
-    if (verdict == BUSBAR_DONE)
-        result = bb_exception_delete(store, a->n);
-    else
-        result = record_failure(b, a, verdict == BUSBAR_DEAD, text);
+    result = write_outcome(b, fault, readable);
     if (result == BUSBAR_OK)
-        result = write_progress(b, verdict == BUSBAR_DONE ? NULL
-                                   : *text                ? text
-                                                          : "the handler failed without a reason");
+        result = bb_worker_passed(worker_of(b), b->bus);
     result = end(b, result);
-    if (result < 0)
-        b->advance[a->lane] = before; /* it will be handled again */
+    if (result < 0) { /* it will be handled again */
+        *b->outcome = outcome;
+        b->subscription->unrecorded[b->trial.key.lane] = advance;
+    }
     return result;
 }
 
 /* An event that cannot be read (written by hand, damaged) must not stop those behind it. */
-static int bury(batch *b, const attempt *a)
+static int bury(batch *b)
 {
     char text[BUSBAR_DETAIL_SIZE];
     memcpy(text, b->bus->store.error.text, sizeof text);
-    return record_single(b, a, BUSBAR_DEAD, text);
+    const bb_fault fault = {.verdict = BUSBAR_DEAD, .text = text};
+    int result = record_single(b, &fault, false);
+    return result < 0 ? result : PASSED;
 }
 
-/* No room for one more open exception: the event is not passed, and comes again. */
-static int block(batch *b, busbar_lane lane)
+static int park(batch *b)
 {
-    const char *text = bb_subscription_block(b->subscription, b->bus, lane);
-    int result = bb_worker_begin(&b->subscription->worker, b->bus);
-    return result < 0 ? result : end(b, write_progress(b, text));
+    bb_outcome outcome = *b->outcome;
+    bb_advance advance = b->subscription->unrecorded[b->trial.key.lane];
+    int result = bb_worker_begin(worker_of(b), b->bus);
+    if (result < 0)
+        return result;
+    result = bb_outcome_parked(b->outcome, &b->trial);
+    result = end(b, result == BB_NO_ROOM ? stand_still(b) : result);
+    if (result < 0) { /* it was not passed */
+        *b->outcome = outcome;
+        b->subscription->unrecorded[b->trial.key.lane] = advance;
+    }
+    return result < 0 ? result : PASSED;
 }
 
-static int settle(batch *b, const attempt *a, busbar_verdict verdict, const char *text)
+/* ---- The next event ---- */
+
+static int copy_event(batch *b, sqlite3_stmt *stmt, int first)
 {
-    if (verdict == BUSBAR_DONE && a->n == 0) {
-        pass(b, a);
-        b->advance[a->lane].delivered++;
+    busbar_record record;
+    int result = bb_reader_record(&b->bus->reader, stmt, first, b->trial.key.lane, &record);
+    if (result == BUSBAR_OK && bb_record_copy(&record, &b->subscription->copy, &b->record) < 0)
+        result = bb_store_fail(&b->bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+    b->record.attempt = b->trial.number;
+    return result;
+}
+
+static int next_exception(batch *b)
+{
+    bb_store *store = &b->bus->store;
+    sqlite3_stmt *stmt;
+    int64_t now_ms = (int64_t)(bb_handle_now_us(b->bus) / 1000);
+    if (now_ms < b->due_ms)
+        return NOTHING;
+    int result = bb_exception_read_due(store, worker_of(b)->consumer, b->bus->boot.id, now_ms, 0, &stmt);
+    if (result != BB_ROW)
+        return result < 0 ? result : NOTHING;
+    bb_trial_read(store, stmt, &b->trial);
+    result = copy_event(b, stmt, BB_EXCEPTION_LOG);
+    bb_store_end(store, stmt);
+    return result == BUSBAR_ENOTFOUND ? bury(b) : result;
+}
+
+/* Reads the row in hand. BUSBAR_OK, PASSED (it is not wanted), or a code. */
+static int read_row(batch *b, sqlite3_stmt *stmt, busbar_lane lane, busbar_record *out_record)
+{
+    const char *type = NULL;
+    int result = bb_reader_type(&b->bus->reader, stmt, 0, &type);
+    if (result == BUSBAR_OK && !bb_worker_wants(worker_of(b), type))
+        return PASSED;
+    if (result == BUSBAR_OK)
+        result = bb_reader_record(&b->bus->reader, stmt, 0, lane, out_record);
+    return result == BUSBAR_OK && !bb_worker_wants_event(worker_of(b), out_record) ? PASSED : result;
+}
+
+/* The events behind the one in hand, up to the first that is not wanted or cannot be read: that is found again. */
+static int read_ahead(batch *b, sqlite3_stmt *stmt, busbar_lane lane)
+{
+    busbar_record record;
+    bool room = worker_of(b)->careful == 0;
+    while (room) {
+        int result = bb_store_step(&b->bus->store, stmt);
+        if (result != BB_ROW)
+            return result;
+        result = read_row(b, stmt, lane, &record);
+        if (result < 0 && result != BUSBAR_ENOTFOUND)
+            return result;
+        room = result == BUSBAR_OK && bb_ahead_add(&b->subscription->ahead, &record);
+    }
+    return BUSBAR_OK;
+}
+
+/* Takes the row in hand, and those behind it. */
+static int take_row(batch *b, sqlite3_stmt *stmt)
+{
+    busbar_lane lane = b->trial.key.lane;
+    busbar_record record;
+    int result = read_row(b, stmt, lane, &record);
+    if (result == PASSED) {
+        bb_outcome_filtered(b->outcome, lane, b->trial.key.seq);
+        b->subscription->has_unrecorded = true;
+    }
+    if (result != BUSBAR_OK)
+        return result;
+    if (bb_record_copy(&record, &b->subscription->copy, &b->record) < 0)
+        return bb_store_fail(&b->bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+    return read_ahead(b, stmt, lane);
+}
+
+/* BUSBAR_OK with the lane's next event up to the watermark in hand, PASSED, NOTHING, or a code. */
+static int read_next(batch *b, busbar_lane lane)
+{
+    bb_store *store = &b->bus->store;
+    sqlite3_stmt *stmt = NULL;
+    const busbar_record *at_hand = bb_ahead_take(&b->subscription->ahead, lane);
+    b->trial = (bb_trial){.key = {.lane = lane}, .number = 1};
+    if (at_hand) {
+        b->trial.key.seq = at_hand->seq;
+        b->record = *at_hand;
         return BUSBAR_OK;
     }
-    int64_t open = 0;
-    if (verdict == BUSBAR_RETRY && a->n == 0) {
-        int result = bb_exception_count(&b->bus->store, b->subscription->worker.consumer, &open);
-        if (result < 0)
-            return result;
+    int result = bb_log_scan(store, lane, b->subscription->unrecorded[lane].cursor, b->bus->watermark[lane], &stmt);
+    if (result == BUSBAR_OK)
+        result = bb_store_step(store, stmt);
+    if (result < 0)
+        return result;
+    if (result == BB_ROW) {
+        b->trial.key.seq = bb_column_integer(store, stmt, BB_LOG_SEQ);
+        result = take_row(b, stmt);
+    } else {
+        result = NOTHING;
     }
-    return open >= BB_EXCEPTION_MAX ? block(b, a->lane) : record_single(b, a, verdict, text);
+    bb_store_end(store, stmt);
+    return result;
 }
 
-static int handle(batch *b, const attempt *a)
+static int next_of_lane(batch *b, busbar_lane lane)
+{
+    bool must_park = false;
+    int result = read_next(b, lane);
+    if (result == BUSBAR_ENOTFOUND)
+        return bury(b);
+    if (result == BUSBAR_OK)
+        result = bb_outcome_must_park(b->outcome, lane, b->record.key, &must_park);
+    return result == BUSBAR_OK && must_park ? park(b) : result;
+}
+
+/* Up to where a lane is looked at: a lane that is not wanted is passed over whatever the watermark. */
+static bool has_more(batch *b, busbar_lane lane)
+{
+    int64_t cursor = b->subscription->unrecorded[lane].cursor;
+    if (!bb_worker_wants_lane(worker_of(b), lane)) {
+        if (cursor < b->bus->heads[lane]) {
+            bb_outcome_filtered(b->outcome, lane, b->bus->heads[lane]);
+            b->subscription->has_unrecorded = true;
+        }
+        return false;
+    }
+    return cursor < b->bus->watermark[lane] && !b->standing[lane] && !bb_outcome_held(b->outcome, lane) &&
+           !bb_subscription_blocked(b->subscription, lane, bb_handle_now_us(b->bus));
+}
+
+static int next_in_log(batch *b)
+{
+    bb_turns *turns = &worker_of(b)->turns;
+    unsigned waiting = 0;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        waiting |= has_more(b, (busbar_lane)lane) ? 1u << (unsigned)lane : 0;
+    if (waiting == 0)
+        return NOTHING;
+    busbar_lane lane = bb_turns_choose(turns, waiting);
+    bb_turns_took(turns, lane, waiting, 1);
+    return next_of_lane(b, lane);
+}
+
+/* BUSBAR_OK with an event in hand, or NOTHING. */
+static int next_event(batch *b)
+{
+    int result;
+    do {
+        result = next_exception(b);
+        if (result == NOTHING)
+            result = next_in_log(b);
+    } while (result == PASSED && bb_handle_now_us(b->bus) < b->deadline_us);
+    return result == PASSED ? NOTHING : result;
+}
+
+/* ---- The watermark ---- */
+
+static bool log_above_watermark(const batch *b)
+{
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
+        if (b->subscription->unrecorded[lane].cursor < b->bus->heads[lane] &&
+            b->bus->watermark[lane] < b->bus->heads[lane] && bb_worker_wants_lane(worker_of(b), (busbar_lane)lane))
+            return true;
+    }
+    return false;
+}
+
+/* A retry that was left by the transactional delivery of a former run may never have been synced. */
+static int retry_above_watermark(batch *b, bool *out_above)
+{
+    bb_store *store = &b->bus->store;
+    sqlite3_stmt *stmt;
+    bb_trial trial = {.key = {.n = 0}};
+    int64_t now_ms = (int64_t)(bb_handle_now_us(b->bus) / 1000);
+    int result;
+    *out_above = false;
+    while (!*out_above && (result = bb_exception_read_due(store, worker_of(b)->consumer, b->bus->boot.id, now_ms,
+                                                          trial.key.n, &stmt)) == BB_ROW) {
+        bb_trial_read(store, stmt, &trial);
+        *out_above = trial.key.seq > b->bus->watermark[trial.key.lane];
+        bb_store_end(store, stmt);
+    }
+    return result < 0 ? result : BUSBAR_OK;
+}
+
+/* Everything that this batch may hand over is below the watermark. *out_wait_us > 0: not now. */
+static int raise_watermark(batch *b, uint64_t *out_wait_us)
+{
+    bool above = log_above_watermark(b);
+    int result = above ? BUSBAR_OK : retry_above_watermark(b, &above);
+    *out_wait_us = 0;
+    return result == BUSBAR_OK && above ? bb_worker_raise_watermark(b->bus, out_wait_us) : result;
+}
+
+/* ---- Handing over ---- */
+
+/* Nothing has to be written before the end of the batch. */
+static bool can_wait(const batch *b, busbar_verdict verdict)
+{
+    return verdict == BUSBAR_DONE && b->trial.key.n == 0 && !worker_of(b)->on_success && worker_of(b)->careful == 0;
+}
+
+static int settle(batch *b, busbar_verdict verdict, const busbar_reason *reason)
+{
+    const bb_fault fault = {verdict, reason->retry_after_ms, reason->text};
+    if (!can_wait(b, verdict))
+        return record_single(b, verdict == BUSBAR_DONE ? NULL : &fault, true);
+    b->subscription->has_unrecorded = true;
+    return bb_outcome_done(b->outcome, &b->trial, &b->record);
+}
+
+static int call(batch *b)
 {
     busbar_reason reason;
     bb_store *store = &b->bus->store;
-    busbar_verdict verdict = bb_subscription_call(b->subscription, b->bus, &a->record, &reason);
-    b->handled = true;
+    busbar_verdict verdict = bb_subscription_call(b->subscription, b->bus, &b->record, &reason);
     if (bb_store_in_transaction(store)) {
         bb_store_rollback(store);
         verdict = BUSBAR_RETRY;
         bb_text text = bb_text_on(reason.text, sizeof reason.text);
         bb_text_add(&text, "the handler left a transaction open: it was rolled back");
     }
-    return settle(b, a, verdict, reason.text);
+    return settle(b, verdict, &reason);
+}
+
+static int handle(batch *b)
+{
+    bool poison = false;
+    const bb_fault fault = {.verdict = BUSBAR_DEAD, .text = bb_worker_poison_text};
+    if (worker_of(b)->careful == 0)
+        return call(b);
+    int result = record_batch(b);
+    if (result == BUSBAR_OK)
+        result = bb_worker_mark(worker_of(b), b->bus, b->trial.key.lane, b->trial.key.seq, &poison);
+    if (result < 0)
+        return result;
+    return poison ? record_single(b, &fault, true) : call(b);
 }
 
 int bb_outside_record(bb_subscription *subscription, busbar *bus)
 {
-    batch b = {.subscription = subscription, .bus = bus, .advance = subscription->unrecorded};
+    batch b = batch_of(subscription, bus, 0);
     int result = load(&b);
     return result < 0 ? result : record_batch(&b);
 }
 
 static int run_events(batch *b)
 {
-    attempt a = {.n = 0};
     int result;
     do {
-        a.n = 0;
-        result = next_event(b, &a);
+        result = next_event(b);
         if (result == BUSBAR_OK)
-            result = handle(b, &a);
+            result = handle(b);
     } while (result == BUSBAR_OK && bb_handle_now_us(b->bus) < b->deadline_us);
     return result < 0 ? result : BUSBAR_OK;
 }
 
 int bb_outside_batch(bb_subscription *subscription, busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us)
 {
-    batch b = {
-        .subscription = subscription, .bus = bus, .advance = subscription->unrecorded, .deadline_us = deadline_us};
+    batch b = batch_of(subscription, bus, deadline_us);
     bb_reader_refresh(&bus->reader);
     int result = load(&b);
     if (result == BUSBAR_OK)

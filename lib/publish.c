@@ -8,19 +8,27 @@
 #include <string.h>
 
 #include "attribute.h"
+#include "backoff.h"
 #include "clock.h"
 #include "extension.h"
 #include "given.h"
 #include "handle.h"
+#include "inline.h"
 #include "json.h"
+#include "later.h"
 #include "log.h"
 #include "publish.h"
 #include "schema.h"
+
+/* "<token>-<lane>l<count>": no derived id looks like it. */
+#define LATER_ID_SIZE (BB_IDENTITY_TOKEN_SIZE + 24)
 
 typedef struct publication {
     const busbar_event *event;
     bb_kind *kind;
     bb_log_row row;
+    char retry[BB_BACKOFF_TEXT_SIZE];
+    char later_id[LATER_ID_SIZE];
 } publication;
 
 /* ---- Checks ---- */
@@ -62,19 +70,33 @@ static int check_optional(int (*check)(const char *), const char *value)
     return value ? check(value) : BUSBAR_OK;
 }
 
+static int check_schedule(busbar *bus, const busbar_event *event)
+{
+    bool both = event->delay_ms != 0 && event->not_before_ms != 0;
+    if (!both && event->delay_ms <= BB_LATER_MAX_MS && event->not_before_ms >= 0 &&
+        event->not_before_ms <= BB_LATER_MAX_MS)
+        return BUSBAR_OK;
+    return bb_store_fail(&bus->store, BUSBAR_ESCHEDULE, busbar_error_text(BUSBAR_ESCHEDULE));
+}
+
 static int check_fields(busbar *bus, const busbar_event *event)
 {
     if ((unsigned)event->lane >= BUSBAR_LANE_COUNT)
         return bb_store_fail(&bus->store, BUSBAR_ELANE, busbar_error_text(BUSBAR_ELANE));
     if (event->ttl_ms > INT64_MAX)
         return bb_store_fail(&bus->store, BUSBAR_EINVAL, "ttl_ms is out of range");
-    int result = check_optional(bb_attribute_subject_check, event->subject);
+    int result = check_schedule(bus, event);
+    if (result < 0)
+        return result;
+    result = check_optional(bb_attribute_subject_check, event->subject);
     if (result == BUSBAR_OK)
         result = check_optional(bb_attribute_key_check, event->key);
     if (result == BUSBAR_OK)
         result = check_optional(bb_attribute_id_check, event->id);
     if (result == BUSBAR_OK)
         result = check_optional(bb_attribute_time_check, event->time);
+    if (result == BUSBAR_OK && event->retry)
+        result = bb_backoff_check(event->retry);
     return result < 0 ? bb_store_fail(&bus->store, result, busbar_error_text(result)) : BUSBAR_OK;
 }
 
@@ -127,16 +149,39 @@ static bool session_ready(const busbar *bus)
     return bus->schema_confirmed && bus->session.confirmed;
 }
 
+static void observe(const busbar *bus, const publication *p, int64_t seq)
+{
+    busbar_observation seen = {
+        .size = sizeof seen,
+        .what = BUSBAR_OBSERVED_PUBLISHED,
+        .lane = (int)p->event->lane,
+        .seq = seq,
+        .type = p->kind->type,
+    };
+    bb_handle_observe(bus, &seen);
+}
+
+/* Gives the monotonic time. */
+static uint64_t fill_identity(busbar *bus, publication *p)
+{
+    uint64_t now_us = bus->port->mono_us(bus->port->ctx);
+    p->row.kind = p->kind->id;
+    p->row.session = bus->session.id;
+    p->row.at_ms = (int64_t)(now_us / 1000) - bus->session.mono_ms;
+    return now_us;
+}
+
 static int append(busbar *bus, publication *p, busbar_id *out_id)
 {
     const busbar_event *event = p->event;
-    p->row.kind = p->kind->id;
-    p->row.session = bus->session.id;
-    p->row.at_ms = (int64_t)(bus->port->mono_us(bus->port->ctx) / 1000) - bus->session.mono_ms;
+    (void)fill_identity(bus, p);
     int64_t seq = 0;
     int result = bb_log_append(&bus->store, event->lane, &p->row, &seq);
-    if (result < 0 || !out_id)
+    if (result < 0)
         return result;
+    observe(bus, p, seq);
+    if (!out_id)
+        return BUSBAR_OK;
     out_id->lane = event->lane;
     out_id->seq = seq;
     bb_text text = bb_text_on(out_id->text, sizeof out_id->text);
@@ -188,11 +233,56 @@ static int ensure_identity(busbar *bus, bb_kind *kind, bool committed_view)
     return result;
 }
 
+static bool scheduled(const busbar_event *event)
+{
+    return event->delay_ms != 0 || event->not_before_ms != 0;
+}
+
+/* An id that is never made again: the count goes on whatever is rolled back, and another session has another token. */
+static const char *make_later_id(busbar *bus, publication *p)
+{
+    const char *lane = busbar_lane_name(p->event->lane);
+    bb_text text = bb_text_on(p->later_id, sizeof p->later_id);
+    bb_text_add(&text, bus->session.token);
+    bb_text_add_char(&text, '-');
+    bb_text_add_char(&text, lane[0]);
+    bb_text_add_char(&text, 'l');
+    bb_text_add_int(&text, ++bus->schedule.id_count);
+    assert(bb_text_fits(&text));
+    return p->later_id;
+}
+
+static int put_off(busbar *bus, publication *p, busbar_id *out_id)
+{
+    const busbar_event *event = p->event;
+    int64_t n = 0;
+    uint64_t now_us = fill_identity(bus, p);
+    bb_later_due due = {.ms = event->not_before_ms};
+    if (event->delay_ms != 0) {
+        due.boot = bus->session.boot;
+        due.delay_ms = (int64_t)event->delay_ms;
+        due.ms = (int64_t)((now_us + 999) / 1000) + due.delay_ms; /* never early */
+    }
+    if (!event->id)
+        p->row.id = make_later_id(bus, p);
+    int result = bb_later_add(&bus->store, event->lane, &p->row, &due, &n);
+    if (result < 0)
+        return result;
+    observe(bus, p, 0);
+    out_id->lane = event->lane;
+    out_id->seq = 0;
+    bb_text text = bb_text_on(out_id->text, sizeof out_id->text);
+    bb_text_add(&text, p->row.id);
+    return bus->inlines ? bb_inline_run_later(bus, event->lane, n) : BUSBAR_OK;
+}
+
 /* BUSBAR_DUPLICATE with *out_id filled, or BUSBAR_OK. */
 static int find_duplicate(busbar *bus, const publication *p, busbar_id *out_id)
 {
     busbar_id first = {.seq = 0};
     int result = bb_given_find(&bus->store, p->event->id, p->kind->source, &first.lane, &first.seq);
+    if (result == BUSBAR_OK)
+        result = bb_later_find(&bus->store, p->event->id, p->kind->source, &first.lane);
     if (result != BB_ROW)
         return result;
     bb_text text = bb_text_on(first.text, sizeof first.text);
@@ -208,9 +298,13 @@ static int write_all(busbar *bus, publication *p, bool committed_view, busbar_id
         result = find_duplicate(bus, p, out_id);
     if (result != BUSBAR_OK)
         return result;
+    if (scheduled(p->event))
+        return put_off(bus, p, out_id);
     result = append(bus, p, out_id);
     if (result == BUSBAR_OK && p->event->id)
         result = bb_given_add(&bus->store, p->event->id, p->kind->source, out_id->lane, out_id->seq);
+    if (result == BUSBAR_OK && bus->inlines)
+        result = bb_inline_run(bus, out_id->lane, out_id->seq);
     return result;
 }
 
@@ -249,8 +343,8 @@ static int publish_in_scope(busbar *bus, publication *p, busbar_id *out_id)
         return result;
     busbar_id id = {.seq = 0};
     result = bb_store_leave(store, &scope, write_all(bus, p, committed_view, &id));
-    if (result >= 0 && scope.own)
-        confirm_all(bus, p->kind);
+    if (result >= 0 && scope.own) /* what inline handlers publish may have taken the kind's place */
+        confirm_all(bus, bus->inlines ? NULL : p->kind);
     if (result >= 0 && out_id)
         *out_id = id;
     return result;
@@ -276,7 +370,16 @@ static int write_extensions(busbar *bus, const busbar_event *event, const char *
     }
 }
 
-static int prepare(busbar *bus, const busbar_event *event, publication *p)
+static const char *write_retry(publication *p)
+{
+    bb_text text = bb_text_on(p->retry, sizeof p->retry);
+    bb_backoff_write(p->event->retry, &text);
+    assert(bb_text_fits(&text));
+    return p->retry;
+}
+
+/* `extensions`: written already, or NULL for those that the event names. */
+static int prepare(busbar *bus, const busbar_event *event, const char *extensions, publication *p)
 {
     p->event = event;
     int result = find_kind(bus, event, &p->kind);
@@ -285,20 +388,46 @@ static int prepare(busbar *bus, const busbar_event *event, publication *p)
         result = check_fields(bus, event);
     if (result == BUSBAR_OK)
         result = check_data(bus, event, p->kind->json && !event->binary);
-    const char *extensions = NULL;
-    if (result == BUSBAR_OK)
+    if (result == BUSBAR_OK && !extensions)
         result = write_extensions(bus, event, &extensions);
+    if (result < 0)
+        return result;
     p->row = (bb_log_row){
         .id = event->id,
         .subject = event->subject,
         .key = event->key,
         .extensions = extensions,
         .ttl_ms = (int64_t)event->ttl_ms,
+        .retry = event->retry ? write_retry(p) : NULL,
         .data = event->data,
         .data_size_bytes = event->data_size_bytes,
-        .data_is_text = p->kind && p->kind->json && !event->binary,
+        .data_is_text = p->kind->json && !event->binary,
     };
-    return result;
+    return BUSBAR_OK;
+}
+
+/* Nothing has to be looked up, remembered or asked: one INSERT will do. */
+static bool plain(const busbar *bus, const publication *p)
+{
+    return session_ready(bus) && p->kind->confirmed && !p->event->id && !p->event->retry && !bus->inlines &&
+           !scheduled(p->event);
+}
+
+static int publish(busbar *bus, const busbar_event *event, const char *extensions, busbar_id *out_id)
+{
+    publication p = {.kind = NULL};
+    int result = prepare(bus, event, extensions, &p);
+    if (result < 0)
+        return result;
+    bb_store_mend(&bus->store);
+    bool in_transaction = bb_store_in_transaction(&bus->store);
+    result = plain(bus, &p) ? append(bus, &p, out_id) : publish_in_scope(bus, &p, out_id);
+    return in_transaction ? bb_store_check_rollback(&bus->store, result) : result;
+}
+
+int bb_publish_extended(busbar *bus, const busbar_event *event, const char *extensions)
+{
+    return publish(bus, event, extensions, NULL);
 }
 
 int busbar_publish(busbar *bus, const busbar_event *event, busbar_id *out_id)
@@ -309,17 +438,7 @@ int busbar_publish(busbar *bus, const busbar_event *event, busbar_id *out_id)
     if (bus->options.require_transaction && !bb_store_in_transaction(&bus->store))
         return bb_store_fail(&bus->store, BUSBAR_ENOTXN,
                              "this bus publishes only inside a transaction, and none is open: BEGIN one first");
-    publication p = {.kind = NULL};
-    int result = prepare(bus, event, &p);
-    if (result < 0)
-        return result;
-    bb_store_mend(&bus->store);
-    bool in_transaction = bb_store_in_transaction(&bus->store);
-    if (session_ready(bus) && p.kind->confirmed && !event->id)
-        result = append(bus, &p, out_id);
-    else
-        result = publish_in_scope(bus, &p, out_id);
-    return in_transaction ? bb_store_check_rollback(&bus->store, result) : result;
+    return publish(bus, event, NULL, out_id);
 }
 
 /* ---- Registering ---- */
@@ -347,8 +466,10 @@ int busbar_kind_register(busbar *bus, const busbar_kind_desc *desc, busbar_kind 
     bb_kind_key key = {desc->type, desc->source ? desc->source : bus->source, desc->datacontenttype, desc->dataschema};
     bb_kind *kind = NULL;
     int result = new_kind(bus, &key, &kind);
-    if (result == BUSBAR_OK)
+    if (result == BUSBAR_OK) {
+        kind->redact = desc->redact;
         result = store_kind(bus, kind);
+    }
     uint32_t slot = result == BUSBAR_OK ? bb_kinds_register(&bus->kinds, kind) : 0;
     if (slot == 0) {
         free(kind);

@@ -171,6 +171,7 @@ int bb_reader_record(bb_reader *reader, sqlite3_stmt *stmt, int first, busbar_la
         .dataschema = kind->dataschema,
         .ttl_ms = (uint64_t)bb_column_integer(store, stmt, first + BB_LOG_TTL_MS),
         .attempt = 1,
+        .redact = kind->redact,
     };
     result = read_id(reader, stmt, first, &record);
     if (result == BUSBAR_OK)

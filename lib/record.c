@@ -26,13 +26,15 @@ static size_t texts_size(const busbar_record *record)
            text_size(record->extensions) + text_size(record->given_time);
 }
 
-int bb_record_copy(const busbar_record *record, bb_buffer *buffer, busbar_record *out_copy)
+size_t bb_record_size(const busbar_record *record)
 {
-    int result = bb_buffer_reserve(buffer, texts_size(record) + record->data_size_bytes + 1);
-    if (result < 0)
-        return result;
+    return texts_size(record) + record->data_size_bytes + 1;
+}
+
+void bb_record_place(const busbar_record *record, char *room, busbar_record *out_copy)
+{
     busbar_record copy = *record;
-    char *cursor = buffer->bytes;
+    char *cursor = room;
     copy.id = place(&cursor, record->id);
     copy.source = place(&cursor, record->source);
     copy.type = place(&cursor, record->type);
@@ -48,5 +50,12 @@ int bb_record_copy(const busbar_record *record, bb_buffer *buffer, busbar_record
         copy.data = cursor;
     }
     *out_copy = copy;
-    return BUSBAR_OK;
+}
+
+int bb_record_copy(const busbar_record *record, bb_buffer *buffer, busbar_record *out_copy)
+{
+    int result = bb_buffer_reserve(buffer, bb_record_size(record));
+    if (result == BUSBAR_OK)
+        bb_record_place(record, buffer->bytes, out_copy);
+    return result;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "retain.h"
 
+#include "clock.h"
 #include "consumer.h"
+#include "exception.h"
 #include "given.h"
 #include "log.h"
 
@@ -88,7 +90,93 @@ static int prune_ids(bb_store *store, uint32_t keep, bool *out_more)
     return result;
 }
 
-int bb_retain_step(bb_store *store, uint32_t keep_events, uint32_t keep_ids, bool *out_more)
+/* ---- Dead letters ---- */
+
+static int forget_dead(bb_store *store, const bb_dead_choice *choice, bb_account accounts[BUSBAR_LANE_COUNT])
+{
+    bb_exception_key key = {.n = 0};
+    int result;
+    while ((result = bb_exception_next_dead(store, choice, key.n, &key)) == BB_ROW) {
+        result = bb_exception_forget(store, key.n);
+        if (result == BUSBAR_OK && (unsigned)key.lane < BUSBAR_LANE_COUNT)
+            accounts[key.lane].dropped++;
+        if (result < 0 || bb_store_held_us(store) >= STEP_US)
+            break;
+    }
+    return result < 0 ? result : BUSBAR_OK;
+}
+
+static int prune_chosen(bb_store *store, const bb_dead_choice *choice)
+{
+    bb_account accounts[BUSBAR_LANE_COUNT] = {{.dropped = 0}};
+    int result = bb_store_begin(store);
+    if (result < 0)
+        return result;
+    result = forget_dead(store, choice, accounts);
+    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++) {
+        if (accounts[lane].dropped > 0)
+            result = bb_consumer_account(store, choice->consumer, (busbar_lane)lane, &accounts[lane]);
+    }
+    if (result < 0) {
+        bb_store_rollback(store);
+        return result;
+    }
+    return bb_store_commit(store);
+}
+
+/* A few more than may stay are let gather, where that is little against those that stay. */
+static int choose_beyond(bb_store *store, const bb_keep *keep, bb_dead_choice *choice)
+{
+    uint32_t slack = keep->dead / 8 < GATHERED_ROWS ? keep->dead / 8 : GATHERED_ROWS;
+    uint32_t limit = keep->dead < UINT32_MAX - slack ? keep->dead + slack : UINT32_MAX;
+    int64_t until = 0;
+    int result = bb_exception_beyond(store, choice->consumer, limit, &until);
+    if (result == BUSBAR_OK && until != 0)
+        result = bb_exception_beyond(store, choice->consumer, keep->dead, &choice->until);
+    return result;
+}
+
+static int choose_old(bb_store *store, const bb_keep *keep, bb_dead_choice *choice)
+{
+    int64_t first_ms = 0;
+    bb_exception_key key;
+    bb_dead_choice old = {.consumer = choice->consumer, .boot = keep->boot};
+    if (keep->dead_ms == 0 || keep->boot == 0 || keep->dead_ms > (uint64_t)keep->now_ms)
+        return BUSBAR_OK;
+    old.before_ms = keep->now_ms - (int64_t)keep->dead_ms;
+    int result = bb_clock_first(store, keep->boot, &first_ms);
+    old.former_boots = first_ms <= old.before_ms;
+    if (result == BUSBAR_OK)
+        result = bb_exception_next_dead(store, &old, 0, &key);
+    if (result == BB_ROW)
+        *choice = old;
+    return result < 0 ? result : BUSBAR_OK;
+}
+
+/* Of the first consumer that has some to be forgotten. */
+static int prune_dead(bb_store *store, const bb_keep *keep, bool *out_more)
+{
+    bb_consumer_view view = {.name = ""};
+    int result;
+    while ((result = bb_consumer_next(store, view.name, &view)) == BB_ROW) {
+        bb_dead_choice choice = {.consumer = view.id};
+        result = choose_beyond(store, keep, &choice);
+        if (result == BUSBAR_OK && choice.until == 0)
+            result = choose_old(store, keep, &choice);
+        if (result < 0)
+            return result;
+        if (choice.until == 0 && choice.boot == 0)
+            continue;
+        result = prune_chosen(store, &choice);
+        *out_more = result == BUSBAR_OK;
+        return result;
+    }
+    return result;
+}
+
+/* ---- All of it ---- */
+
+int bb_retain_step(bb_store *store, const bb_keep *keep, bool *out_more)
 {
     int64_t heads[BUSBAR_LANE_COUNT];
     *out_more = false;
@@ -97,12 +185,14 @@ int bb_retain_step(bb_store *store, uint32_t keep_events, uint32_t keep_ids, boo
         busbar_lane lane = bb_lane_order[i];
         int64_t until = 0;
         int64_t count = 0;
-        result = measure_lane(store, lane, heads[lane], keep_events, &until, &count);
+        result = measure_lane(store, lane, heads[lane], keep->events, &until, &count);
         if (result < 0 || count < GATHERED_ROWS)
             continue;
-        result = prune_lane(store, lane, heads[lane], keep_events);
+        result = prune_lane(store, lane, heads[lane], keep->events);
         *out_more = result == BUSBAR_OK;
         return result;
     }
-    return result < 0 ? result : prune_ids(store, keep_ids, out_more);
+    if (result == BUSBAR_OK)
+        result = prune_ids(store, keep->ids, out_more);
+    return result < 0 || *out_more ? result : prune_dead(store, keep, out_more);
 }

@@ -5,11 +5,22 @@
 
 #include "store.h"
 
+/* What is kept. */
+typedef struct bb_keep {
+    uint32_t events;  /* of each lane, the newest */
+    uint32_t ids;     /* given ids */
+    uint32_t dead;    /* dead letters of each consumer, the newest */
+    uint64_t dead_ms; /* and so long after their last failure; 0: for ever, or it is not looked at now */
+    int64_t boot;
+    int64_t now_ms;
+} bb_keep;
+
 /*
- * One step: deletes a bounded number of finished events and forgotten ids, if enough have gathered to be worth a commit.
- * Keeps the newest `keep_events` of each lane and `keep_ids` given ids. Without any consumer no event is deleted. Outside
- * any transaction. *out_more: another step has something to do.
+ * One step: deletes a bounded number of finished events, forgotten ids or dead letters, if enough have gathered to be worth
+ * a commit. Without any consumer no event is deleted. Dead letters are counted as dropped. The age of one that failed last
+ * in a former boot is not known: it is taken to be that of the first clock fix of this boot. Outside any transaction.
+ * *out_more: another step has something to do.
  */
-int bb_retain_step(bb_store *store, uint32_t keep_events, uint32_t keep_ids, bool *out_more);
+int bb_retain_step(bb_store *store, const bb_keep *keep, bool *out_more);
 
 #endif

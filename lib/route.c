@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backoff.h"
 #include "text.h"
 #include "topic.h"
 
@@ -38,124 +39,15 @@ size_t bb_route_in_flight(const bb_route *route)
     size_t count = 0;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
         count += route->windows[lane].in_flight;
+    return count + bb_route_resends_in_flight(route);
+}
+
+size_t bb_route_resends_in_flight(const bb_route *route)
+{
+    size_t count = 0;
     for (int i = 0; i < BB_ROUTE_RETRIES; i++)
-        count += route->resends[i].n != 0 && route->resends[i].state == BB_ENTRY_SENT;
+        count += route->resends[i].trial.key.n != 0 && route->resends[i].state == BB_ENTRY_SENT;
     return count;
-}
-
-/* ---- Events of the transport ---- */
-
-typedef struct event_ctx {
-    bb_route *route;
-    busbar *bus;
-} event_ctx;
-
-static bb_resend *find_resend(bb_route *route, uint64_t token)
-{
-    for (int i = 0; i < BB_ROUTE_RETRIES; i++) {
-        bb_resend *resend = &route->resends[i];
-        if (resend->n != 0 && resend->state == BB_ENTRY_SENT && resend->token == token)
-            return resend;
-    }
-    return NULL;
-}
-
-static void note_settled(bb_route *route, busbar *bus)
-{
-    if (route->settled_since_us == 0)
-        route->settled_since_us = bb_handle_now_us(bus);
-}
-
-/* The entry of a lane with this token, or NULL. */
-static bb_entry *find_entry(bb_route *route, uint64_t token, bb_window **out_window)
-{
-    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
-        *out_window = &route->windows[lane];
-        bb_entry *entry = (*out_window)->in_flight > 0 ? bb_window_find(*out_window, token) : NULL;
-        if (entry)
-            return entry;
-    }
-    return NULL;
-}
-
-static void on_acked(bb_route *route, busbar *bus, uint64_t token)
-{
-    bb_window *window;
-    bb_entry *entry = find_entry(route, token, &window);
-    bb_resend *resend = entry ? NULL : find_resend(route, token);
-    if (entry)
-        bb_window_set(window, entry, BB_ENTRY_ACKED);
-    else if (resend)
-        resend->state = BB_ENTRY_ACKED;
-    if (!entry && !resend)
-        return;
-    bb_route_say(route, "");
-    note_settled(route, bus);
-}
-
-static void on_refused(bb_route *route, busbar *bus, const busbar_transport_event *event)
-{
-    bb_window *window;
-    bb_entry *entry = find_entry(route, event->token, &window);
-    bb_resend *resend = entry ? NULL : find_resend(route, event->token);
-    if (entry) {
-        bb_window_refuse(window, entry, event->verdict, event->reason.text);
-    } else if (resend) {
-        resend->state = BB_ENTRY_REFUSED;
-        resend->verdict = event->verdict;
-        bb_text reason = bb_text_on(resend->reason, sizeof resend->reason);
-        bb_text_add(&reason, event->reason.text);
-    }
-    if (entry || resend) {
-        bb_route_say(route, event->reason.text);
-        note_settled(route, bus);
-    }
-}
-
-/* What was in flight is unsettled: it is sent again from the log, exceptions from their rows. */
-static void on_down(bb_route *route, const busbar_transport_event *event)
-{
-    route->up = false;
-    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
-        bb_window_lose(&route->windows[lane]);
-    for (int i = 0; i < BB_ROUTE_RETRIES; i++) {
-        if (route->resends[i].state == BB_ENTRY_SENT)
-            route->resends[i].n = 0;
-    }
-    bb_route_say(route, event->reason.text);
-}
-
-static void on_event(const busbar_transport_event *event, void *ctx)
-{
-    bb_route *route = ((event_ctx *)ctx)->route;
-    busbar *bus = ((event_ctx *)ctx)->bus;
-    route->refused_now = false;
-    route->lively = true;
-    switch (event->type) {
-    case BUSBAR_TRANSPORT_UP:
-        route->up = true;
-        route->peer_window = event->window;
-        bb_route_say(route, "");
-        break;
-    case BUSBAR_TRANSPORT_DOWN:
-        on_down(route, event);
-        break;
-    case BUSBAR_TRANSPORT_ACKED:
-        on_acked(route, bus, event->token);
-        break;
-    case BUSBAR_TRANSPORT_REFUSED:
-        on_refused(route, bus, event);
-        break;
-    default:
-        break;
-    }
-}
-
-static void poll_transport(bb_route *route, busbar *bus)
-{
-    event_ctx ctx = {route, bus};
-    if (route->started)
-        route->transport.api->poll(route->transport.ctx, on_event, &ctx);
 }
 
 /* ---- The lease ---- */
@@ -168,7 +60,21 @@ static void unload(bb_route *route)
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
         bb_window_clear(&route->windows[lane]);
     for (int i = 0; i < BB_ROUTE_RETRIES; i++)
-        route->resends[i].n = 0;
+        route->resends[i].trial.key.n = 0;
+    route->noted.seq = 0;
+    route->retries_alone = false;
+    route->held_count = 0;
+    route->held_until_us = 0;
+    memset(&route->suspicion, 0, sizeof route->suspicion);
+}
+
+/* What of the exceptions may have been changed by others: somebody has acted on them. */
+static int refresh(bb_route *route, busbar *bus)
+{
+    route->data_version = bb_store_data_version(&bus->store);
+    route->acts = bus->acts;
+    int result = bb_exception_next_due(&bus->store, route->worker.consumer, bus->boot.id, &route->retry_due_ms);
+    return result < 0 ? result : bb_exception_count(&bus->store, route->worker.consumer, route->open);
 }
 
 static int load(bb_route *route, busbar *bus)
@@ -176,10 +82,12 @@ static int load(bb_route *route, busbar *bus)
     bb_cursor cursors[BUSBAR_LANE_COUNT];
     int result = bb_consumer_cursors(&bus->store, route->worker.consumer, cursors);
     if (result == BUSBAR_OK)
-        result = bb_exception_next_due(&bus->store, route->worker.consumer, bus->boot.id, &route->retry_due_ms);
+        result = refresh(route, bus);
     if (result < 0)
         return result;
     unload(route);
+    if (route->worker.careful > route->config.window + route->config.ack_group)
+        route->worker.careful = route->config.window + route->config.ack_group;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
         route->position[lane] = cursors[lane].cursor;
     route->loaded = true;
@@ -212,6 +120,9 @@ static int hold(bb_route *route, busbar *bus, uint64_t *out_wait_us)
         unload(route);
     else if (result == BUSBAR_OK && !route->loaded)
         result = load(route, bus);
+    else if (result == BUSBAR_OK &&
+             (route->acts != bus->acts || route->data_version != bb_store_data_version(&bus->store)))
+        result = refresh(route, bus);
     return result;
 }
 
@@ -280,6 +191,8 @@ static bool record_due(const bb_route *route, const busbar *bus, uint64_t *out_w
     if (all_blocked(route, now_us, out_wait_us))
         return error_due(route, now_us);
     size_t settled = bb_route_settled(route);
+    if (settled > 0 && route->worker.careful > 0) /* the next one waits for it */
+        return true;
     if (settled >= route->config.ack_group || error_due(route, now_us))
         return true;
     if (settled == 0 || route->settled_since_us == 0)
@@ -310,6 +223,14 @@ static int record_if_due(bb_route *route, busbar *bus, uint64_t *out_wait_us)
     return result;
 }
 
+/* What was noted came back without an answer: the link was lost, or nobody was there to receive it. */
+static int withdraw_if_back(bb_route *route, busbar *bus)
+{
+    if (!route->worker.noted || bb_route_in_flight(route) > 0 || bb_route_settled(route) > 0)
+        return BUSBAR_OK;
+    return bb_worker_withdraw(&route->worker, bus);
+}
+
 static uint64_t blind_wait_us(const bb_route *route)
 {
     if (route->watched)
@@ -329,9 +250,11 @@ static int run(bb_worker *worker, busbar *bus, uint64_t deadline_us, uint64_t *o
     int result = hold(route, bus, &lease_us);
     if (result == BUSBAR_OK)
         start_transport(route, bus);
-    poll_transport(route, bus);
+    bb_route_listen(route, bus);
     if (result == BUSBAR_OK)
         result = record_if_due(route, bus, &record_us);
+    if (result == BUSBAR_OK)
+        result = withdraw_if_back(route, bus);
     if (result == BUSBAR_OK && route->up)
         result = bb_route_send(route, bus, deadline_us, &send_us);
     if (result == BUSBAR_ELEASE) {
@@ -352,10 +275,12 @@ static int run(bb_worker *worker, busbar *bus, uint64_t deadline_us, uint64_t *o
 static void stop(bb_worker *worker, busbar *bus)
 {
     bb_route *route = route_of(worker);
-    poll_transport(route, bus);
+    bb_route_listen(route, bus);
     route->transport.api->close(route->transport.ctx);
     if (route->worker.lease.held && bb_route_settled(route) > 0)
         (void)bb_route_record(route, bus); /* what cannot be recorded is sent again: at least once */
+    if (route->worker.lease.held && route->worker.noted)
+        (void)bb_worker_withdraw(&route->worker, bus); /* what is still on its way has not ended the process */
 }
 
 static void free_route(bb_worker *worker)
@@ -365,6 +290,7 @@ static void free_route(bb_worker *worker)
         route->transport.api->stop(route->transport.ctx);
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
         bb_window_fini(&route->windows[lane]);
+    bb_worker_fini(worker);
     bb_buffer_free(&route->payload);
     free(route->topic);
     free(route);
@@ -384,7 +310,8 @@ static int check_route(busbar *bus, const busbar_route *config, busbar_transport
     assert(config);
     if (config->size != sizeof *config || !transport.api || transport.api->version != BUSBAR_TRANSPORT_VERSION ||
         (unsigned)config->start > BUSBAR_START_BEGINNING || (unsigned)config->qos > BUSBAR_QOS_0 ||
-        config->format != BUSBAR_FORMAT_STRUCTURED || config->window > WINDOW_MAX || config->ack_group > ACK_GROUP_MAX)
+        config->format != BUSBAR_FORMAT_STRUCTURED || (unsigned)config->unmatched > BUSBAR_UNMATCHED_HOLD ||
+        config->window > WINDOW_MAX || config->ack_group > ACK_GROUP_MAX)
         return bb_store_fail(
             &bus->store, BUSBAR_EINVAL,
             "the route has a wrong size, no transport, or a number out of range (window and ack_group go "
@@ -440,8 +367,17 @@ static int make_durable(busbar *bus, bb_route *route, const bb_worker_desc *desc
 
 static int add_route(busbar *bus, const busbar_route *config, busbar_transport transport)
 {
-    bb_worker_desc desc = {config->name, config->pattern, BUSBAR_CLASS_ROUTE, config->start != BUSBAR_START_NOW,
-                           config->retry};
+    bb_worker_desc desc = {
+        .name = config->name,
+        .pattern = config->pattern,
+        .class_ = BUSBAR_CLASS_ROUTE,
+        .from_beginning = config->start != BUSBAR_START_NOW,
+        .retry = &config->retry,
+        .filter = config->filter,
+        .order = config->order,
+        .lanes = config->lanes,
+        .share = config->share,
+    };
     int result = bb_worker_check(bus, &desc);
     if (result < 0)
         return result;

@@ -11,17 +11,16 @@
 typedef struct recording {
     bb_route *route;
     busbar *bus;
-    int64_t open_exceptions;
-    int64_t delivered;
+    bb_outcome outcome;
+    bb_advance advance[BUSBAR_LANE_COUNT];
     bool blocked[BUSBAR_LANE_COUNT]; /* no room for one more open exception */
     size_t popped[BUSBAR_LANE_COUNT];
-    bb_advance advance[BUSBAR_LANE_COUNT];
-    bool touched[BUSBAR_LANE_COUNT];
+    size_t outcomes; /* of messages */
 } recording;
 
 static bool resend_settled(const bb_resend *resend)
 {
-    return resend->n != 0 && resend->state != BB_ENTRY_SENT;
+    return resend->trial.key.n != 0 && resend->state != BB_ENTRY_SENT;
 }
 
 size_t bb_route_settled(const bb_route *route)
@@ -79,105 +78,81 @@ bool bb_route_has_outcome(const bb_route *route)
     return bb_route_resend_settled(route);
 }
 
-static int record_refused(recording *r, busbar_lane lane, const bb_entry *entry)
+static bb_fault fault_of(busbar_refusal verdict, uint32_t retry_after_ms, const char *text)
 {
-    bb_failure failure;
-    bool dead = entry->verdict == BUSBAR_REFUSED_DEAD;
-    int result = bb_worker_failure(&r->route->worker, r->bus, lane, 1, dead, entry->reason, &failure);
-    if (result < 0)
-        return result;
-    bool open = failure.state == BUSBAR_STATE_RETRY;
-    if (open && r->open_exceptions >= BB_EXCEPTION_MAX) {
-        r->blocked[lane] = true;
-        return BUSBAR_OK;
-    }
-    r->open_exceptions += open;
-    r->advance[lane].dead += !open;
-    return bb_exception_add(&r->bus->store, &failure, entry->first);
+    return (bb_fault){verdict == BUSBAR_REFUSED_DEAD ? BUSBAR_DEAD : BUSBAR_RETRY, retry_after_ms, text};
 }
 
 static int record_entry(recording *r, busbar_lane lane, const bb_entry *entry)
 {
+    bb_trial trial = {.key = {.lane = lane, .seq = entry->last}, .number = 1};
+    bb_fault fault = fault_of(entry->verdict, entry->retry_after_ms, entry->reason);
     bb_advance *advance = &r->advance[lane];
-    int64_t count = entry->last - (entry->first > advance->cursor ? entry->first : advance->cursor + 1) + 1;
-    int result = BUSBAR_OK;
+    if (entry->spared)
+        fault.verdict = BUSBAR_WAIT;
     if (entry->last <= advance->cursor)
         return BUSBAR_OK; /* recorded by a commit that was done although it failed: an I/O error after its end */
+    r->outcomes += entry->state == BB_ENTRY_ACKED || entry->state == BB_ENTRY_REFUSED;
     switch (entry->state) {
     case BB_ENTRY_ACKED:
-        advance->delivered += count;
-        break;
+        advance->unmatched += entry->unmatched;
+        return bb_outcome_done(&r->outcome, &trial, NULL);
     case BB_ENTRY_FILTERED:
-        advance->filtered += count;
-        break;
+        bb_outcome_filtered(&r->outcome, lane, entry->last);
+        return BUSBAR_OK;
     case BB_ENTRY_EXPIRED:
-        advance->expired += count;
-        break;
+        /* The beginning of a run may be recorded already, as above. */
+        advance->expired += entry->last - (entry->first > advance->cursor ? entry->first : advance->cursor + 1);
+        return bb_outcome_expired(&r->outcome, &trial);
     case BB_ENTRY_REFUSED:
-        result = record_refused(r, lane, entry);
-        break;
+        return bb_outcome_failed(&r->outcome, &trial, NULL, &fault);
+    case BB_ENTRY_PARKED:
+        return bb_outcome_parked(&r->outcome, &trial);
     case BB_ENTRY_SENT:
     case BB_ENTRY_UNSENT:
     default:
-        break;
+        return BUSBAR_OK;
     }
-    if (result == BUSBAR_OK && !r->blocked[lane]) {
-        advance->cursor = entry->last;
-        r->touched[lane] = true;
-    }
-    return result;
 }
 
 static int record_lane(recording *r, busbar_lane lane)
 {
     const bb_window *window = &r->route->windows[lane];
     size_t settled = bb_window_settled(window);
-    int result = BUSBAR_OK;
     size_t i = 0;
-    while (result == BUSBAR_OK && i < settled) {
-        result = record_entry(r, lane, bb_window_at(window, i));
+    while (i < settled) {
+        int result = record_entry(r, lane, bb_window_at(window, i));
+        if (result < 0)
+            return result;
+        r->blocked[lane] = result == BB_NO_ROOM;
         if (r->blocked[lane])
             break;
         i++;
     }
     r->popped[lane] = i;
-    return result;
+    return BUSBAR_OK;
 }
 
 static int record_resend(recording *r, const bb_resend *resend)
 {
-    bb_store *store = &r->bus->store;
-    bb_advance *advance = &r->advance[resend->lane];
-    bool open = false;
-    int result = bb_exception_is_open(store, resend->n, r->route->worker.consumer, resend->lane, resend->seq, &open);
-    if (result < 0 || !open) /* not open: recorded, as above */
-        return result;
-    r->touched[resend->lane] = true;
-    if (resend->state == BB_ENTRY_REFUSED) {
-        bb_failure failure;
-        bool dead = resend->verdict == BUSBAR_REFUSED_DEAD;
-        result = bb_worker_failure(&r->route->worker, r->bus, resend->lane, resend->attempts, dead, resend->reason,
-                                   &failure);
-        if (result < 0)
-            return result;
-        advance->dead += failure.state == BUSBAR_STATE_DEAD;
-        return bb_exception_update(store, &failure, resend->n);
-    }
-    advance->delivered += resend->state == BB_ENTRY_ACKED;
-    advance->expired += resend->state == BB_ENTRY_EXPIRED;
-    return bb_exception_delete(store, resend->n);
+    bb_fault fault = fault_of(resend->verdict, resend->retry_after_ms, resend->reason);
+    r->outcomes++;
+    if (resend->state == BB_ENTRY_REFUSED)
+        return bb_outcome_failed(&r->outcome, &resend->trial, NULL, &fault);
+    if (resend->state == BB_ENTRY_EXPIRED)
+        return bb_outcome_expired(&r->outcome, &resend->trial);
+    r->advance[resend->trial.key.lane].unmatched += resend->unmatched;
+    return bb_outcome_done(&r->outcome, &resend->trial, NULL);
 }
 
 static int load(recording *r)
 {
     bb_cursor cursors[BUSBAR_LANE_COUNT];
-    bb_store *store = &r->bus->store;
-    int result = bb_consumer_cursors(store, r->route->worker.consumer, cursors);
-    if (result == BUSBAR_OK)
-        result = bb_exception_count(store, r->route->worker.consumer, &r->open_exceptions);
+    bb_worker *worker = &r->route->worker;
+    int result = bb_consumer_cursors(&r->bus->store, worker->consumer, cursors);
     for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++)
         r->advance[lane].cursor = cursors[lane].cursor;
-    return result;
+    return result < 0 ? result : bb_outcome_begin(&r->outcome, worker, r->bus, r->advance);
 }
 
 static int write_results(recording *r)
@@ -205,21 +180,19 @@ static int write_progress(recording *r)
 {
     bb_worker *worker = &r->route->worker;
     bb_store *store = &r->bus->store;
-    int result = BUSBAR_OK;
+    int64_t delivered = 0;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
-        r->delivered += r->advance[lane].delivered;
-    bb_meter_add(&worker->meter, r->delivered, bb_handle_now_us(r->bus), drained(r));
-    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++) {
-        if (r->touched[lane])
-            result = bb_consumer_advance(store, worker->consumer, (busbar_lane)lane, &r->advance[lane],
-                                         worker->meter.rate_mhz);
-    }
+        delivered += r->advance[lane].delivered;
+    bb_meter_add(&worker->meter, delivered, bb_handle_now_us(r->bus), drained(r));
     if (r->blocked[BUSBAR_NORMAL] || r->blocked[BUSBAR_URGENT] || r->blocked[BUSBAR_BULK])
         bb_route_say(r->route,
                      "1,000 events wait for retry, the most there may be: the lane waits until some are settled");
-    const char *error = r->route->error;
-    if (result == BUSBAR_OK)
-        result = bb_consumer_note_error(store, worker->consumer, *error ? error : NULL);
+    r->outcome.handled = true; /* the route's own text is what the status says, or that there is none */
+    bb_outcome_say(&r->outcome, r->route->error);
+    int result = bb_outcome_write(&r->outcome);
+    bool ours = bb_route_in_flight(r->route) == 0; /* else the note is that of the message on its way */
+    if (result == BUSBAR_OK && r->outcomes > 0 && ours)
+        result = bb_worker_passed(worker, r->bus);
     if (result == BUSBAR_OK)
         result = bb_exception_next_due(store, worker->consumer, r->bus->boot.id, &r->route->retry_due_ms);
     return result;
@@ -233,11 +206,12 @@ static void forget_recorded(recording *r)
         bb_window_pop(&route->windows[lane], r->popped[lane]);
     for (int i = 0; i < BB_ROUTE_RETRIES; i++) {
         if (resend_settled(&route->resends[i]))
-            route->resends[i].n = 0;
+            route->resends[i].trial.key.n = 0;
     }
     route->settled_since_us = bb_route_settled(route) > 0 ? bb_handle_now_us(r->bus) : 0;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
         route->blocked_until_us[lane] = r->blocked[lane] ? bb_handle_now_us(r->bus) + BLOCKED_PAUSE_US : 0;
+    memcpy(route->open, r->outcome.open, sizeof route->open);
     memcpy(route->stored, route->error, sizeof route->stored);
     route->stored_known = true;
 }

@@ -3,160 +3,46 @@
 #include <string.h>
 
 #include "log.h"
-#include "route.h"
+#include "offer.h"
 #include "text.h"
-#include "topic.h"
 
-#define CONTENT_TYPE "application/cloudevents+json"
-
-/* Positive outcomes of offering one event; they never leave this file. */
-#define NO_ROOM 1 /* the transport takes nothing more now */
-#define TOO_OLD 2 /* its time to live is over */
-#define BURIED  3 /* it can never be sent */
-
-typedef struct offer {
-    bb_route *route;
-    busbar *bus;
-    uint64_t deadline_us;
-    uint64_t token;
-    bool moved;           /* by one event at least: a turn gets on however short its time is */
-    busbar_reason reason; /* why it can never be sent */
-} offer;
-
-/* ---- One event ---- */
-
-static int bury(offer *o, const char *text)
-{
-    bb_text reason = bb_text_on(o->reason.text, sizeof o->reason.text);
-    bb_text_add(&reason, text);
-    return BURIED;
-}
-
-/* Milliseconds it may still live; INT64_MAX: for ever. Across boots the age is not known: all of it is left. */
-static int remaining_ttl(offer *o, sqlite3_stmt *stmt, int first, const busbar_record *record, int64_t *out_ms)
-{
-    int64_t boot = 0;
-    int64_t mono_ms = 0;
-    *out_ms = record->ttl_ms == 0 ? INT64_MAX : (int64_t)record->ttl_ms;
-    if (record->ttl_ms == 0)
-        return BUSBAR_OK;
-    int result = bb_reader_instant(&o->bus->reader, stmt, first, &boot, &mono_ms);
-    if (result == BUSBAR_OK && boot != 0 && boot == o->bus->boot.id)
-        *out_ms -= (int64_t)(bb_handle_now_us(o->bus) / 1000) - mono_ms;
-    return result;
-}
-
-static int encode(offer *o, const busbar_record *record, size_t *out_size)
-{
-    bb_buffer *payload = &o->route->payload;
-    for (;;) {
-        size_t size = busbar_record_encode(record, payload->bytes, payload->capacity);
-        if (size == SIZE_MAX)
-            return bury(o, "the event is too large to be sent at all");
-        *out_size = size;
-        if (size <= payload->capacity)
-            return BUSBAR_OK;
-        if (bb_buffer_reserve(payload, size + size / 2) < 0)
-            return bb_store_fail(&o->bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
-    }
-}
-
-static uint32_t expiry_of(int64_t ttl_ms)
-{
-    int64_t seconds = ttl_ms / 1000 + (ttl_ms % 1000 != 0);
-    if (ttl_ms == INT64_MAX || seconds > UINT32_MAX)
-        return 0;
-    return (uint32_t)seconds;
-}
-
-static uint8_t qos_of(busbar_qos qos)
-{
-    switch (qos) {
-    case BUSBAR_QOS_0:
-        return 0;
-    case BUSBAR_QOS_2:
-        return 2;
-    case BUSBAR_QOS_DEFAULT:
-    case BUSBAR_QOS_1:
-    default:
-        return 1;
-    }
-}
-
-static int hand_over(offer *o, const busbar_record *record, int64_t ttl_ms)
-{
-    char topic[BUSBAR_TOPIC_MAX + 1];
-    size_t topic_size = 0;
-    size_t payload_size = 0;
-    if (bb_topic_expand(o->route->topic, record, topic, sizeof topic, &topic_size) < 0)
-        return bury(o, "the topic template expands to an empty or too long topic");
-    int result = encode(o, record, &payload_size);
-    if (result != BUSBAR_OK)
-        return result;
-    o->token = o->route->next_token;
-    busbar_message message = {
-        .size = sizeof message,
-        .token = o->token,
-        .topic = topic,
-        .payload = o->route->payload.bytes,
-        .payload_size_bytes = payload_size,
-        .content_type = CONTENT_TYPE,
-        .expiry_s = expiry_of(ttl_ms),
-        .qos = qos_of(o->route->config.qos),
-    };
-    const busbar_transport *transport = &o->route->transport;
-    busbar_send_result sent = transport->api->send(transport->ctx, &message, &o->reason);
-    if (sent == BUSBAR_SEND_NOT_NOW) {
-        o->route->refused_now = true;
-        return NO_ROOM;
-    }
-    o->route->next_token++;
-    o->route->lively = true;
-    if (sent == BUSBAR_SEND_DEAD)
-        return BURIED;
-    bb_throttle_take(&o->route->throttle, bb_handle_now_us(o->bus));
-    return BUSBAR_OK;
-}
-
-/* Offers the event that a statement stands on. BUSBAR_OK when it is in flight. */
-static int offer_row(offer *o, sqlite3_stmt *stmt, int first, busbar_lane lane)
-{
-    busbar_record record;
-    int64_t ttl_ms = INT64_MAX;
-    int result = bb_reader_record(&o->bus->reader, stmt, first, lane, &record);
-    if (result == BUSBAR_ENOTFOUND)
-        return bury(o, o->bus->store.error.text);
-    if (result == BUSBAR_OK)
-        result = remaining_ttl(o, stmt, first, &record, &ttl_ms);
-    if (result < 0)
-        return result;
-    return ttl_ms <= 0 ? TOO_OLD : hand_over(o, &record, ttl_ms);
-}
+#define APART_MS 1000u /* an event that was set aside is tried again so much later */
 
 /* ---- Room ---- */
 
-/* The link and the pace allow one more message now. */
-static bool link_room(const offer *o, uint64_t *out_wait_us)
+static size_t window_limit(const bb_route *route)
 {
-    const bb_route *route = o->route;
     size_t limit = route->config.window;
     if (route->peer_window > 0 && route->peer_window < limit)
         limit = route->peer_window;
-    if (route->refused_now || bb_route_in_flight(route) >= limit)
+    bool single = route->worker.careful > 0 || bb_suspicion_single(&route->suspicion) || route->held_count > 0 ||
+                  (route->retries_alone && bb_route_resends_in_flight(route) > 0);
+    return single ? 1 : limit;
+}
+
+/* The link and the pace allow one more message now. */
+static bool link_room(const bb_offer *o, uint64_t *out_wait_us)
+{
+    const bb_route *route = o->route;
+    if (route->refused_now || bb_route_in_flight(route) >= window_limit(route))
         return false;
     uint64_t now_us = bb_handle_now_us(o->bus);
+    if (now_us < route->held_until_us) {
+        *out_wait_us = route->held_until_us - now_us;
+        return false;
+    }
     uint64_t throttle_us = bb_throttle_wait_us(&route->throttle, now_us);
     *out_wait_us = throttle_us > 0 ? throttle_us : (o->moved && now_us >= o->deadline_us ? 0 : BUSBAR_FOREVER);
     return *out_wait_us == BUSBAR_FOREVER;
 }
 
 /* And so does the bound on what a kill would send again: outcomes that wait to be recorded must not gather. */
-static bool room(const offer *o, uint64_t *out_wait_us)
+static bool room(const bb_offer *o, uint64_t *out_wait_us)
 {
     return bb_route_unrecorded(o->route) < o->route->config.ack_group && link_room(o, out_wait_us);
 }
 
-static void note_settled(const offer *o)
+static void note_settled(const bb_offer *o)
 {
     if (o->route->settled_since_us == 0)
         o->route->settled_since_us = bb_handle_now_us(o->bus);
@@ -164,7 +50,7 @@ static void note_settled(const offer *o)
 
 /* ---- What was lost with a connection ---- */
 
-static int resend_entry(offer *o, busbar_lane lane, bb_entry *entry)
+static int resend_entry(bb_offer *o, busbar_lane lane, bb_entry *entry)
 {
     bb_window *window = &o->route->windows[lane];
     sqlite3_stmt *stmt;
@@ -173,33 +59,34 @@ static int resend_entry(offer *o, busbar_lane lane, bb_entry *entry)
         return result;
     bool row = result == BB_ROW;
     bool there = row && bb_column_integer(&o->bus->store, stmt, BB_LOG_SEQ) == entry->first;
-    result = there ? offer_row(o, stmt, 0, lane) : bury(o, "the event is no longer in the log");
+    result = there ? bb_offer_again(o, stmt, 0, lane) : bb_offer_bury(o, "the event is no longer in the log");
     if (row)
         bb_store_end(&o->bus->store, stmt);
     if (result == BUSBAR_OK) {
         entry->token = o->token;
         bb_window_set(window, entry, BB_ENTRY_SENT);
-    } else if (result == TOO_OLD) {
+    } else if (result == BB_OFFER_TOO_OLD) {
         bb_window_set(window, entry, BB_ENTRY_EXPIRED);
         note_settled(o);
-    } else if (result == BURIED) {
+    } else if (result == BB_OFFER_BURIED) {
         bb_window_refuse(window, entry, BUSBAR_REFUSED_DEAD, o->reason.text);
         note_settled(o);
     }
     return result;
 }
 
-static int resend_lane(offer *o, busbar_lane lane, uint64_t *out_wait_us)
+static int resend_lane(bb_offer *o, busbar_lane lane, uint64_t *out_wait_us)
 {
     bb_window *window = &o->route->windows[lane];
     for (size_t i = 0; i < window->count && window->unsent > 0; i++) {
         bb_entry *entry = bb_window_at(window, i);
-        if (entry->state != BB_ENTRY_UNSENT)
+        bb_exception_key key = {.lane = lane, .seq = entry->first};
+        if (entry->state != BB_ENTRY_UNSENT || bb_suspicion_aside(&o->route->suspicion, &key))
             continue;
         if (!link_room(o, out_wait_us))
-            return NO_ROOM;
+            return BB_OFFER_NO_ROOM;
         int result = resend_entry(o, lane, entry);
-        if (result < 0 || result == NO_ROOM)
+        if (result < 0 || result == BB_OFFER_NO_ROOM || result == BB_OFFER_NOTE)
             return result;
     }
     return BUSBAR_OK;
@@ -210,7 +97,7 @@ static int resend_lane(offer *o, busbar_lane lane, uint64_t *out_wait_us)
 static bb_resend *free_resend(bb_route *route)
 {
     for (int i = 0; i < BB_ROUTE_RETRIES; i++) {
-        if (route->resends[i].n == 0)
+        if (route->resends[i].trial.key.n == 0)
             return &route->resends[i];
     }
     return NULL;
@@ -219,7 +106,7 @@ static bb_resend *free_resend(bb_route *route)
 static bool resending(const bb_route *route)
 {
     for (int i = 0; i < BB_ROUTE_RETRIES; i++) {
-        if (route->resends[i].n != 0)
+        if (route->resends[i].trial.key.n != 0)
             return true;
     }
     return false;
@@ -228,163 +115,314 @@ static bool resending(const bb_route *route)
 static bool being_resent(const bb_route *route, int64_t n)
 {
     for (int i = 0; i < BB_ROUTE_RETRIES; i++) {
-        if (route->resends[i].n == n)
+        if (route->resends[i].trial.key.n == n)
             return true;
     }
     return false;
 }
 
-static int resend_exception(offer *o, sqlite3_stmt *stmt, bb_resend *resend)
+static int resend_exception(bb_offer *o, sqlite3_stmt *stmt, const bb_trial *trial, bb_resend *resend)
 {
-    bb_store *store = &o->bus->store;
-    busbar_lane lane = (busbar_lane)bb_column_integer(store, stmt, BB_EXCEPTION_LANE);
-    uint32_t attempts = (uint32_t)bb_column_integer(store, stmt, BB_EXCEPTION_ATTEMPTS) + 1;
-    int64_t n = bb_column_integer(store, stmt, BB_EXCEPTION_N);
-    int64_t seq = bb_column_integer(store, stmt, BB_EXCEPTION_LOG + BB_LOG_SEQ);
-    int result = offer_row(o, stmt, BB_EXCEPTION_LOG, lane);
-    if (result < 0 || result == NO_ROOM)
+    int result = bb_offer_again(o, stmt, BB_EXCEPTION_LOG, trial->key.lane);
+    if (result < 0 || result == BB_OFFER_NO_ROOM || result == BB_OFFER_NOTE)
         return result;
-    *resend =
-        (bb_resend){.n = n, .seq = seq, .lane = lane, .attempts = attempts, .token = o->token, .state = BB_ENTRY_SENT};
+    *resend = (bb_resend){.trial = *trial, .token = o->token, .state = BB_ENTRY_SENT};
     if (result == BUSBAR_OK)
         return result;
-    resend->state = result == TOO_OLD ? BB_ENTRY_EXPIRED : BB_ENTRY_REFUSED;
+    resend->state = result == BB_OFFER_TOO_OLD ? BB_ENTRY_EXPIRED : BB_ENTRY_REFUSED;
     resend->verdict = BUSBAR_REFUSED_DEAD;
     memcpy(resend->reason, o->reason.text, sizeof resend->reason);
     note_settled(o);
     return BUSBAR_OK;
 }
 
-static int resend_due(offer *o, uint64_t *out_wait_us)
+/* After a connection was lost with one of them on its way, what else is under way must be settled first. */
+static bool retry_room(const bb_offer *o, uint64_t *out_wait_us)
+{
+    return link_room(o, out_wait_us) && (!o->route->retries_alone || bb_route_in_flight(o->route) == 0);
+}
+
+static int resend_due(bb_offer *o, uint64_t *out_wait_us)
 {
     bb_route *route = o->route;
+    bb_store *store = &o->bus->store;
     int64_t now_ms = (int64_t)(bb_handle_now_us(o->bus) / 1000);
-    int64_t after = 0;
+    bb_trial trial = {.number = 0};
     bb_resend *resend;
     while (route->retry_due_ms <= now_ms && (resend = free_resend(route)) != NULL) {
         sqlite3_stmt *stmt;
-        int result =
-            bb_exception_read_due(&o->bus->store, route->worker.consumer, o->bus->boot.id, now_ms, after, &stmt);
+        int result = bb_exception_read_due(store, route->worker.consumer, o->bus->boot.id, now_ms, trial.key.n, &stmt);
         if (result != BB_ROW)
             return result;
-        after = bb_column_integer(&o->bus->store, stmt, BB_EXCEPTION_N);
-        if (being_resent(route, after))
+        bb_trial_read(store, stmt, &trial);
+        if (being_resent(route, trial.key.n) || bb_suspicion_aside(&route->suspicion, &trial.key))
             result = BUSBAR_OK;
         else
-            result = link_room(o, out_wait_us) ? resend_exception(o, stmt, resend) : NO_ROOM;
-        bb_store_end(&o->bus->store, stmt);
+            result = retry_room(o, out_wait_us) ? resend_exception(o, stmt, &trial, resend) : BB_OFFER_NO_ROOM;
+        bb_store_end(store, stmt);
         if (result != BUSBAR_OK)
             return result;
     }
     return BUSBAR_OK;
 }
 
+/* A message that was set aside: its entry, or its exception, has failed. */
+void bb_route_convict(bb_route *route, const bb_exception_key *key, const char *text)
+{
+    bb_window *window = &route->windows[key->lane];
+    bb_resend *resend = key->n != 0 ? free_resend(route) : NULL;
+    for (size_t i = 0; key->n == 0 && i < window->count; i++) {
+        bb_entry *entry = bb_window_at(window, i);
+        if (entry->first == key->seq && entry->state == BB_ENTRY_UNSENT)
+            bb_window_refuse(window, entry, BUSBAR_REFUSED_RETRY, text);
+    }
+    if (!resend)
+        return;
+    *resend = (bb_resend){.trial = {.key = *key}, .state = BB_ENTRY_REFUSED, .verdict = BUSBAR_REFUSED_RETRY};
+    bb_text reason = bb_text_on(resend->reason, sizeof resend->reason);
+    bb_text_add(&reason, text);
+}
+
 /* ---- The log ---- */
 
-static int send_row(offer *o, sqlite3_stmt *stmt, busbar_lane lane)
+/* Whether the event in hand stays where it is. */
+static bool stays(int result)
 {
-    bb_route *route = o->route;
-    bb_window *window = &route->windows[lane];
-    int64_t seq = bb_column_integer(&o->bus->store, stmt, BB_LOG_SEQ);
-    const char *type = NULL;
-    o->moved = true;
-    int result = bb_reader_type(&o->bus->reader, stmt, 0, &type);
-    if (result < 0 && result != BUSBAR_ENOTFOUND)
-        return result;
-    bool unwanted = result == BUSBAR_OK && !bb_worker_wants(&route->worker, type);
-    result = unwanted ? BUSBAR_OK : offer_row(o, stmt, 0, lane);
-    if (result < 0 || result == NO_ROOM)
-        return result;
-    if (unwanted)
-        (void)bb_window_push(window, seq, BB_ENTRY_FILTERED, 0);
-    else if (result == TOO_OLD)
-        (void)bb_window_push(window, seq, BB_ENTRY_EXPIRED, 0);
-    else {
-        bb_entry *entry = bb_window_push(window, seq, BB_ENTRY_SENT, o->token);
-        if (result == BURIED)
-            bb_window_refuse(window, entry, BUSBAR_REFUSED_DEAD, o->reason.text);
-    }
-    if (unwanted || result != BUSBAR_OK)
+    return result < 0 || result == BB_OFFER_NO_ROOM || result == BB_OFFER_WAITS || result == BB_OFFER_NOTE;
+}
+
+static void push(bb_offer *o, busbar_lane lane, int64_t seq, int result)
+{
+    static const bb_entry_state states[] = {
+        [BUSBAR_OK] = BB_ENTRY_SENT,         [BB_OFFER_TOO_OLD] = BB_ENTRY_EXPIRED,
+        [BB_OFFER_BURIED] = BB_ENTRY_SENT,   [BB_OFFER_UNWANTED] = BB_ENTRY_FILTERED,
+        [BB_OFFER_PARKED] = BB_ENTRY_PARKED,
+    };
+    bb_window *window = &o->route->windows[lane];
+    bb_entry *entry = bb_window_push(window, seq, states[result], result == BUSBAR_OK ? o->token : 0);
+    if (result == BUSBAR_OK || result == BB_OFFER_PARKED)
+        entry->key = o->key;
+    if (result == BB_OFFER_BURIED)
+        bb_window_refuse(window, entry, BUSBAR_REFUSED_DEAD, o->reason.text);
+    if (result != BUSBAR_OK)
         note_settled(o);
-    route->position[lane] = seq;
+}
+
+static int send_row(bb_offer *o, sqlite3_stmt *stmt, busbar_lane lane)
+{
+    int64_t seq = bb_column_integer(&o->bus->store, stmt, BB_LOG_SEQ);
+    o->moved = true;
+    int result = bb_offer_row(o, stmt, lane);
+    if (stays(result))
+        return result;
+    push(o, lane, seq, result);
+    o->route->position[lane] = seq;
     return BUSBAR_OK;
 }
 
-/* Sends the lane's events up to the watermark, as many as there is room for. The statement never outlives this call. */
-static int send_lane(offer *o, busbar_lane lane, uint64_t *out_wait_us)
+/* Sends events of a lane up to the watermark, as many as there is room for, and at most `quota`. */
+static int send_lane(bb_offer *o, busbar_lane lane, uint32_t quota, uint32_t *out_count, uint64_t *out_wait_us)
 {
     bb_route *route = o->route;
     bb_store *store = &o->bus->store;
-    if (route->position[lane] >= o->bus->watermark[lane] || bb_route_blocked(route, lane))
-        return BUSBAR_OK;
     sqlite3_stmt *stmt;
     int result = bb_log_scan(store, lane, route->position[lane], o->bus->watermark[lane], &stmt);
     if (result < 0)
         return result;
     bool more = true;
-    while (more && result == BUSBAR_OK) {
+    while (more && result == BUSBAR_OK && *out_count < quota) {
         if (!room(o, out_wait_us) || bb_window_full(&route->windows[lane])) {
-            result = NO_ROOM;
+            result = BB_OFFER_NO_ROOM;
             break;
         }
         result = bb_store_step(store, stmt);
         more = result == BB_ROW;
         if (more)
             result = send_row(o, stmt, lane);
+        *out_count += more && result == BUSBAR_OK;
     }
     bb_store_end(store, stmt);
     return result;
 }
 
-/* Everything of the lane below the watermark is on its way, and there is more above it. */
-static bool barrier_due(const bb_route *route, const busbar *bus, busbar_lane lane)
+/* A lane that the route does not want is passed over in one entry. */
+static void pass_lane(bb_offer *o, busbar_lane lane)
 {
-    return !bb_route_blocked(route, lane) && route->position[lane] >= bus->watermark[lane] &&
-           bus->watermark[lane] < bus->heads[lane];
+    bb_route *route = o->route;
+    bb_window *window = &route->windows[lane];
+    int64_t head = o->bus->heads[lane];
+    if (route->position[lane] >= head || bb_window_full(window))
+        return;
+    bb_entry *entry = bb_window_push(window, route->position[lane] + 1, BB_ENTRY_FILTERED, 0);
+    entry->last = head;
+    route->position[lane] = head;
+    note_settled(o);
 }
 
-/* Makes the rest of the lane durable, and sends it. NO_ROOM when that has to wait. */
-static int send_rest(offer *o, busbar_lane lane, uint64_t *out_wait_us)
+static bool held(const bb_route *route, busbar_lane lane)
+{
+    return bb_route_blocked(route, lane) || (route->worker.order == BUSBAR_ORDER_STRICT && route->open[lane] > 0);
+}
+
+/* A bit per lane that has something to send, durable or not. */
+static unsigned waiting_lanes(bb_offer *o, unsigned standing)
+{
+    const bb_route *route = o->route;
+    unsigned waiting = 0;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
+        if (!bb_worker_wants_lane(&route->worker, (busbar_lane)lane))
+            pass_lane(o, (busbar_lane)lane);
+        else if (route->position[lane] < o->bus->heads[lane] && !held(route, (busbar_lane)lane))
+            waiting |= 1u << (unsigned)lane;
+    }
+    return waiting & ~standing;
+}
+
+/*
+ * Makes the rest of the lane durable. BB_OFFER_NO_ROOM when that has to wait; less urgent lanes wait with it, for what they have below
+ * the watermark may be a long backlog.
+ */
+static int raise_watermark(bb_offer *o, uint64_t *out_wait_us)
 {
     uint64_t courtesy_us = 0;
     if (!room(o, out_wait_us))
-        return NO_ROOM;
+        return BB_OFFER_NO_ROOM;
     int result = bb_worker_raise_watermark(o->bus, &courtesy_us);
-    if (result < 0)
+    if (result < 0 || courtesy_us == 0)
         return result;
-    if (courtesy_us == 0)
-        return send_lane(o, lane, out_wait_us);
     *out_wait_us = courtesy_us;
-    return NO_ROOM;
+    return BB_OFFER_NO_ROOM;
 }
 
-/* Less urgent lanes wait for the barrier of a more urgent one: what they have below the watermark may be a long backlog. */
-static int send_lanes(offer *o, uint64_t *out_wait_us)
+/* One lane's turn. BB_OFFER_WAITS: it has nothing more for now. */
+static int serve_lane(bb_offer *o, busbar_lane lane, unsigned waiting, uint64_t *out_wait_us)
 {
-    int result = BUSBAR_OK;
-    for (int i = 0; result == BUSBAR_OK && i < BUSBAR_LANE_COUNT; i++) {
-        busbar_lane lane = bb_lane_order[i];
-        result = send_lane(o, lane, out_wait_us);
-        if (result == BUSBAR_OK && barrier_due(o->route, o->bus, lane))
-            result = send_rest(o, lane, out_wait_us);
+    bb_turns *turns = &o->route->worker.turns;
+    bool durable = o->route->position[lane] < o->bus->watermark[lane];
+    int result = durable ? BUSBAR_OK : raise_watermark(o, out_wait_us);
+    if (result != BUSBAR_OK)
+        return result;
+    uint32_t count = 0;
+    result = send_lane(o, lane, bb_turns_quota(turns, lane, waiting), &count, out_wait_us);
+    bb_turns_took(turns, lane, waiting, count);
+    return result == BUSBAR_OK && count == 0 ? BB_OFFER_WAITS : result;
+}
+
+static int send_lanes(bb_offer *o, uint64_t *out_wait_us)
+{
+    unsigned standing = 0;
+    unsigned waiting;
+    while ((waiting = waiting_lanes(o, standing)) != 0) {
+        busbar_lane lane = bb_turns_choose(&o->route->worker.turns, waiting);
+        int result = serve_lane(o, lane, waiting, out_wait_us);
+        if (result == BB_OFFER_WAITS)
+            standing |= 1u << (unsigned)lane;
+        else if (result != BUSBAR_OK)
+            return result;
     }
+    return BUSBAR_OK;
+}
+
+/* Lanes with messages that were lost with a connection. */
+static unsigned lost_lanes(const bb_route *route)
+{
+    unsigned lost = 0;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        lost |= route->windows[lane].unsent > 0 ? 1u << (unsigned)lane : 0;
+    return lost;
+}
+
+/* What less urgent lanes lost does not go before urgent events that are new, unless it is those lanes' turn. */
+static int send_urgent(bb_offer *o, uint64_t *out_wait_us)
+{
+    unsigned lost = lost_lanes(o->route);
+    unsigned waiting = waiting_lanes(o, 0);
+    if (lost == 0 || (waiting & BUSBAR_LANES_URGENT) == 0 ||
+        bb_turns_choose(&o->route->worker.turns, waiting | lost) != BUSBAR_URGENT)
+        return BUSBAR_OK;
+    int result = serve_lane(o, BUSBAR_URGENT, waiting | lost, out_wait_us);
+    return result == BB_OFFER_WAITS ? BUSBAR_OK : result;
+}
+
+/* Once through everything that may be on its way. */
+static int send_all(bb_offer *o, uint64_t *out_wait_us)
+{
+    int result = resend_lane(o, BUSBAR_URGENT, out_wait_us);
+    if (result == BUSBAR_OK)
+        result = send_urgent(o, out_wait_us);
+    for (int i = 0; result == BUSBAR_OK && i < BUSBAR_LANE_COUNT; i++)
+        result = resend_lane(o, bb_lane_order[i], out_wait_us);
+    if (result == BUSBAR_OK)
+        result = resend_due(o, out_wait_us);
+    return result == BUSBAR_OK ? send_lanes(o, out_wait_us) : result;
+}
+
+/* Notes the event that is next, after a bad end of the last worker. */
+static int take_note(bb_offer *o)
+{
+    bb_route *route = o->route;
+    if (bb_worker_other_noted(&route->worker, o->bus))
+        return BB_OFFER_NO_ROOM; /* another route tries its own */
+    int result = bb_worker_mark(&route->worker, o->bus, o->due.lane, o->due.seq, &route->noted_poison);
+    if (result == BUSBAR_OK)
+        route->noted = o->due;
     return result;
+}
+
+/* The message that is set aside waits for a neighbour, and there is none. */
+static bool nothing_but_the_suspect(const bb_route *route)
+{
+    return route->suspicion.aside && bb_route_in_flight(route) == 0 && bb_route_settled(route) == 0;
+}
+
+/*
+ * With order by key, the one behind it may be of its key, and stop the lane. Then it becomes an exception, without an
+ * attempt: its followers are parked behind it, and those of other keys are its neighbours. True if it has.
+ */
+static bool set_apart(bb_offer *o)
+{
+    static const char text[] = "connections were lost while this message was alone on its way: others go first";
+    bb_route *route = o->route;
+    const bb_exception_key suspect = route->suspicion.suspect;
+    bb_window *window = &route->windows[suspect.lane];
+    if (route->worker.order != BUSBAR_ORDER_KEY || route->position[suspect.lane] >= o->bus->heads[suspect.lane])
+        return false;
+    for (size_t i = 0; suspect.n == 0 && i < window->count; i++) {
+        bb_entry *entry = bb_window_at(window, i);
+        if (entry->first != suspect.seq || entry->state != BB_ENTRY_UNSENT)
+            continue;
+        bb_window_refuse(window, entry, BUSBAR_REFUSED_RETRY, text);
+        entry->spared = true;
+        entry->retry_after_ms = APART_MS;
+        note_settled(o);
+        return true;
+    }
+    return false;
+}
+
+static int send_noted(bb_offer *o, uint64_t *out_wait_us)
+{
+    int result = send_all(o, out_wait_us);
+    if (result != BB_OFFER_NOTE)
+        return result;
+    result = take_note(o);
+    o->moved = false; /* by nothing yet: what was noted goes now, however short the time */
+    return result == BUSBAR_OK ? send_all(o, out_wait_us) : result;
 }
 
 int bb_route_send(bb_route *route, busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us)
 {
-    offer o = {.route = route, .bus = bus, .deadline_us = deadline_us};
+    bb_offer o = {.route = route, .bus = bus, .deadline_us = deadline_us};
     bb_reader_refresh(&bus->reader);
     *out_wait_us = bb_worker_wait_for(bus, route->retry_due_ms);
     uint64_t room_us = BUSBAR_FOREVER;
-    int result = BUSBAR_OK;
-    for (int i = 0; result == BUSBAR_OK && i < BUSBAR_LANE_COUNT; i++)
-        result = resend_lane(&o, bb_lane_order[i], &room_us);
-    if (result == BUSBAR_OK)
-        result = resend_due(&o, &room_us);
-    if (result == BUSBAR_OK)
-        result = send_lanes(&o, &room_us);
-    if (*out_wait_us == 0 && (result == NO_ROOM || resending(route)))
+    int result = send_noted(&o, &room_us);
+    if (result == BUSBAR_OK && nothing_but_the_suspect(route)) {
+        if (!set_apart(&o))
+            bb_suspicion_relent(&route->suspicion);
+        result = send_noted(&o, &room_us);
+    }
+    if (*out_wait_us == 0 && (result == BB_OFFER_NO_ROOM || resending(route) || route->suspicion.aside))
         *out_wait_us = BUSBAR_FOREVER; /* a retry is due, but a result must come, or be recorded, first */
     if (room_us < *out_wait_us)
         *out_wait_us = room_us;

@@ -130,8 +130,60 @@ static const char VERSION_1_PROGRESS_VIEW[] =
     "  WHERE e.consumer = p.consumer AND e.lane = p.lane AND e.state <> 3) AS retrying "
     "FROM busbar_cursor AS p JOIN busbar_consumer AS c ON c.id = p.consumer;";
 
-const bb_schema_step bb_schema_steps[] = {
-    {1, VERSION_1_EVENTS}, {1, VERSION_1_CONSUMERS}, {1, VERSION_1_EVENTS_VIEW}, {1, VERSION_1_PROGRESS_VIEW}};
+/* ---- Version 2: retry policies of events, order, poison, scheduling, what people did ---- */
+
+static const char VERSION_2_TABLES[] =
+    "ALTER TABLE main.busbar_kind ADD COLUMN redact INTEGER NOT NULL DEFAULT 0;"
+    /* Of the few events that have one of their own: the logs stay as narrow as they were. */
+    "CREATE TABLE main.busbar_policy ("
+    " lane INTEGER NOT NULL,"
+    " seq INTEGER NOT NULL,"
+    " retry TEXT NOT NULL,"
+    " PRIMARY KEY (lane, seq)) STRICT, WITHOUT ROWID;"
+    "ALTER TABLE main.busbar_exception ADD COLUMN retry TEXT;"
+    "ALTER TABLE main.busbar_exception ADD COLUMN age_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_exception ADD COLUMN wait_ms INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX main.busbar_exception_key ON busbar_exception (consumer, lane, key, seq) WHERE state <> 3;"
+    "CREATE INDEX main.busbar_exception_dead ON busbar_exception (consumer, n) WHERE state = 3;"
+    "ALTER TABLE main.busbar_consumer ADD COLUMN ordering INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_consumer ADD COLUMN filter TEXT;"
+    "ALTER TABLE main.busbar_consumer ADD COLUMN limit_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_consumer ADD COLUMN suspect_lane INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_consumer ADD COLUMN suspect_seq INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_consumer ADD COLUMN suspect_ends INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_cursor ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_cursor ADD COLUMN replayed INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_cursor ADD COLUMN unmatched INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_cursor ADD COLUMN moved_boot INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_cursor ADD COLUMN moved_ms INTEGER NOT NULL DEFAULT 0;"
+
+    /* The columns from `kind` to `data` are those of the logs. */
+    "CREATE TABLE main.busbar_later ("
+    " n INTEGER PRIMARY KEY,"
+    " lane INTEGER NOT NULL,"
+    " due_boot INTEGER NOT NULL,"
+    " due_ms INTEGER NOT NULL,"
+    " delay_ms INTEGER NOT NULL,"
+    " kind INTEGER NOT NULL,"
+    " session INTEGER NOT NULL,"
+    " at_ms INTEGER NOT NULL,"
+    " id TEXT, subject TEXT, key TEXT, ext TEXT, ttl_ms INTEGER, data ANY, retry TEXT) STRICT;"
+    "CREATE INDEX main.busbar_later_due ON busbar_later (due_boot, due_ms);"
+    "CREATE INDEX main.busbar_later_id ON busbar_later (id);"
+    "DROP VIEW main.busbar_progress;";
+
+static const char VERSION_2_PROGRESS_VIEW[] =
+    "CREATE VIEW main.busbar_progress AS "
+    "SELECT c.name AS consumer, CASE p.lane WHEN 1 THEN 'urgent' WHEN 0 THEN 'normal' ELSE 'bulk' END AS lane,"
+    " p.start, p.cursor, p.filtered, p.delivered, p.dead, p.expired, p.evicted,"
+    " (SELECT count(*) FROM busbar_exception AS e"
+    "  WHERE e.consumer = p.consumer AND e.lane = p.lane AND e.state <> 3) AS retrying,"
+    " p.dropped, p.replayed, p.unmatched "
+    "FROM busbar_cursor AS p JOIN busbar_consumer AS c ON c.id = p.consumer;";
+
+const bb_schema_step bb_schema_steps[] = {{1, VERSION_1_EVENTS},      {1, VERSION_1_CONSUMERS},
+                                          {1, VERSION_1_EVENTS_VIEW}, {1, VERSION_1_PROGRESS_VIEW},
+                                          {2, VERSION_2_TABLES},      {2, VERSION_2_PROGRESS_VIEW}};
 const size_t bb_schema_step_count = sizeof bb_schema_steps / sizeof bb_schema_steps[0];
 
 static const char HAS_META[] = "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = 'busbar_meta'";

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* busbar_status_get and busbar_consumer_list. */
 #include "consumer.h"
+#include "exception.h"
 #include "handle.h"
+#include "later.h"
 #include "log.h"
 #include "schema.h"
 #include "watermark.h"
@@ -50,6 +52,8 @@ int busbar_status_get(busbar *bus, busbar_status *out_status)
         result = read_sizes(store, &status);
     if (result == BUSBAR_OK)
         result = bb_store_integer(store, COUNT_CONSUMERS, NULL, 0, &status.consumer_count);
+    if (result >= 0)
+        result = bb_later_count(store, &status.scheduled_count);
     if (result < 0)
         return result;
     *out_status = status;
@@ -125,6 +129,33 @@ static int read_consumer(busbar *bus, bb_reader *reader, const bb_consumer_view 
     return result;
 }
 
+/* Its lanes stand still of their own accord: a failed event holds them up, or there is no room for one more. */
+static bool standing_still(const busbar_consumer_status *status)
+{
+    int64_t retrying = 0;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        retrying += status->progress[lane].retrying;
+    return retrying >= BB_EXCEPTION_MAX || (status->order == BUSBAR_ORDER_STRICT && retrying > 0);
+}
+
+/*
+ * A handler that does not return cannot be asked, and writes nothing. But its subscription has a worker, has had an event
+ * to handle for longer than the limit, and has not moved for as long.
+ */
+static int read_stuck(busbar *bus, const bb_consumer_view *view, busbar_consumer_status *status)
+{
+    int64_t moved_ms = 0;
+    if (view->class_ != BUSBAR_CLASS_SUBSCRIPTION || !status->worker || status->pending == 0 || bus->boot.id == 0 ||
+        standing_still(status))
+        return BUSBAR_OK;
+    int result = bb_consumer_moved(&bus->store, view->id, bus->boot.id, &moved_ms);
+    int64_t still_ms = (int64_t)(bb_handle_now_us(bus) / 1000) - moved_ms;
+    int64_t stuck_ms = still_ms < status->oldest_ms ? still_ms : status->oldest_ms;
+    if (result == BUSBAR_OK && view->limit_ms > 0 && stuck_ms > view->limit_ms)
+        status->stuck_ms = stuck_ms;
+    return result;
+}
+
 int busbar_consumer_list(busbar *bus, busbar_consumer_fn *fn, void *ctx)
 {
     if (!bus || !fn)
@@ -143,10 +174,14 @@ int busbar_consumer_list(busbar *bus, busbar_consumer_fn *fn, void *ctx)
             .name = view.name,
             .class_ = view.class_ == BUSBAR_CLASS_ROUTE ? BUSBAR_CLASS_ROUTE : BUSBAR_CLASS_SUBSCRIPTION,
             .pattern = view.pattern,
+            .filter = view.filter[0] ? view.filter : NULL,
+            .order = view.order,
             .worker = view.worker[0] ? view.worker : NULL,
             .last_error = view.last_error[0] ? view.last_error : NULL,
         };
         result = read_consumer(bus, &reader, &view, &status);
+        if (result == BUSBAR_OK)
+            result = read_stuck(bus, &view, &status);
         if (result == BUSBAR_OK)
             result = fn(&status, ctx);
         if (result != BUSBAR_OK)

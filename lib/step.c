@@ -5,12 +5,15 @@
 #include "clock.h"
 #include "publish.h"
 #include "retain.h"
+#include "schedule.h"
 #include "watermark.h"
 #include "worker.h"
 
 #define LOCKED_PAUSE_US     2000u    /* before trying again when another connection holds the lock */
 #define STEPS_PER_TIDYING   4u       /* at most so many steps go by without */
 #define PRUNE_PAUSE_US      100000u  /* between two looks for something to prune */
+#define DEAD_LOOK_MIN_US    1000000u /* between two looks for dead letters that have become too old */
+#define DEAD_LOOK_MAX_US    UINT64_C(3600000000)
 #define CHECKPOINT_PAUSE_US 1000000u /* after a checkpoint that readers kept from its end */
 
 static uint64_t sooner(uint64_t a, uint64_t b)
@@ -100,6 +103,36 @@ static int run_round(busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us)
     return failure;
 }
 
+/* Dead letters become too old without anybody's doing: they are looked for from time to time. */
+static void plan_dead_look(busbar *bus, uint64_t now_us, uint64_t *wait_us)
+{
+    uint64_t keep_ms = bus->options.keep_dead_ms;
+    if (keep_ms == 0)
+        return;
+    if (now_us >= bus->dead_due_us) {
+        uint64_t pause_us = keep_ms < DEAD_LOOK_MAX_US / 100 ? keep_ms * 100 : DEAD_LOOK_MAX_US;
+        bus->dead_due_us = now_us + (pause_us > DEAD_LOOK_MIN_US ? pause_us : DEAD_LOOK_MIN_US);
+        bus->dead_wanted = true;
+        bus->prune_wanted = true;
+    }
+    *wait_us = sooner(*wait_us, bus->dead_due_us - now_us);
+}
+
+static int retain(busbar *bus, bool *out_more)
+{
+    bb_keep keep = {
+        .events = bus->options.keep_events,
+        .ids = bus->options.keep_ids,
+        .dead = bus->options.keep_dead,
+        .dead_ms = bus->dead_wanted ? bus->options.keep_dead_ms : 0,
+        .boot = bus->boot.id,
+        .now_ms = (int64_t)(bb_handle_now_us(bus) / 1000),
+    };
+    int result = bb_retain_step(&bus->store, &keep, out_more);
+    bus->dead_wanted = bus->dead_wanted && (result < 0 || *out_more);
+    return result;
+}
+
 /* Prunes when something was finished, not too often, and not while the write lock is the application's. */
 static int prune(busbar *bus, uint64_t *wait_us)
 {
@@ -107,6 +140,7 @@ static int prune(busbar *bus, uint64_t *wait_us)
     uint64_t pause_us = bb_worker_courtesy_us(bus, now_us);
     if (bus->prune_due_us > now_us + pause_us)
         pause_us = bus->prune_due_us - now_us;
+    plan_dead_look(bus, now_us, wait_us);
     if (!bus->prune_wanted)
         return BUSBAR_OK;
     if (pause_us > 0) {
@@ -114,7 +148,7 @@ static int prune(busbar *bus, uint64_t *wait_us)
         return BUSBAR_OK;
     }
     bool more = false;
-    int result = bb_retain_step(&bus->store, bus->options.keep_events, bus->options.keep_ids, &more);
+    int result = retain(bus, &more);
     bus->prune_wanted = more || result < 0;
     bus->prune_due_us = more ? 0 : now_us + PRUNE_PAUSE_US;
     if (more)
@@ -159,6 +193,21 @@ static int tidy_up_first(busbar *bus)
     return bus->steps % STEPS_PER_TIDYING == 0 ? tidy_up(bus, &ignored_us) : BUSBAR_OK;
 }
 
+/* For the same reason every other step begins with what is due: neither it nor the workers may keep the other waiting. */
+static int schedule_first(busbar *bus)
+{
+    uint64_t ignored_us = BUSBAR_FOREVER;
+    return bus->steps % 2 == 0 ? bb_schedule_turn(bus, &ignored_us) : BUSBAR_OK;
+}
+
+static int schedule(busbar *bus, uint64_t *wait_us)
+{
+    uint64_t due_us = BUSBAR_FOREVER;
+    int result = bb_schedule_turn(bus, &due_us);
+    *wait_us = sooner(*wait_us, due_us);
+    return result;
+}
+
 static int work(busbar *bus, uint32_t budget_us, uint64_t *out_wait_us)
 {
     uint64_t deadline_us = bb_handle_now_us(bus) + budget_us;
@@ -170,10 +219,14 @@ static int work(busbar *bus, uint32_t budget_us, uint64_t *out_wait_us)
     }
     if (result == BUSBAR_OK)
         result = tidy_up_first(bus);
+    if (result == BUSBAR_OK)
+        result = schedule_first(bus);
     do {
         if (result == BUSBAR_OK)
             result = run_round(bus, deadline_us, &wait_us);
     } while (result == BUSBAR_OK && wait_us == 0 && bb_handle_now_us(bus) < deadline_us);
+    if (result == BUSBAR_OK)
+        result = schedule(bus, &wait_us);
     if (result == BUSBAR_OK)
         result = tidy_up(bus, &wait_us);
     if (result == BUSBAR_OK)

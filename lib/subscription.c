@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "inline.h"
 #include "text.h"
 
 #define BLOCKED_PAUSE_US 1000000u
@@ -21,31 +22,45 @@ const char *bb_subscription_block(bb_subscription *subscription, const busbar *b
 }
 
 /* Microseconds until a lane has something to do; 0: now. */
-static uint64_t wait_of_lanes(const bb_subscription *subscription, const busbar *bus, const bb_cursor *cursors)
+static uint64_t wait_of_lanes(const bb_subscription *subscription, const busbar *bus, const bb_cursor *cursors,
+                              const int64_t *held)
 {
     uint64_t now_us = bb_handle_now_us(bus);
     uint64_t wait_us = BUSBAR_FOREVER;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
         uint64_t until_us = subscription->blocked_until_us[lane];
         uint64_t lane_us = until_us > now_us ? until_us - now_us : 0;
-        if (cursors[lane].cursor < bus->heads[lane] && lane_us < wait_us)
+        if (cursors[lane].cursor < bus->heads[lane] && held[lane] == 0 && lane_us < wait_us)
             wait_us = lane_us;
     }
     return wait_us;
 }
 
+/* Open exceptions that hold their lanes up. */
+static int read_held(bb_subscription *subscription, busbar *bus, int64_t out_held[BUSBAR_LANE_COUNT])
+{
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        out_held[lane] = 0;
+    if (subscription->worker.order != BUSBAR_ORDER_STRICT)
+        return BUSBAR_OK;
+    return bb_exception_count(&bus->store, subscription->worker.consumer, out_held);
+}
+
 /* What there is to do: *out_wait_us 0 for work now, else until the next retry. */
 static int look_for_work(bb_subscription *subscription, busbar *bus, uint64_t *out_wait_us)
 {
-    bb_cursor cursors[BUSBAR_LANE_COUNT];
+    bb_cursor cursors[BUSBAR_LANE_COUNT] = {{0}};
+    int64_t held[BUSBAR_LANE_COUNT] = {0};
     int64_t due_ms = INT64_MAX;
     int result = bb_consumer_cursors(&bus->store, subscription->worker.consumer, cursors);
     if (result == BUSBAR_OK)
         result = bb_exception_next_due(&bus->store, subscription->worker.consumer, bus->boot.id, &due_ms);
+    if (result == BUSBAR_OK)
+        result = read_held(subscription, bus, held);
     if (result < 0)
         return result;
     uint64_t wait_us = bb_worker_wait_for(bus, due_ms);
-    uint64_t lanes_us = wait_of_lanes(subscription, bus, cursors);
+    uint64_t lanes_us = wait_of_lanes(subscription, bus, cursors, held);
     if (subscription->has_unrecorded || subscription->broken)
         lanes_us = 0;
     *out_wait_us = lanes_us < wait_us ? lanes_us : wait_us;
@@ -94,6 +109,8 @@ static void stop(bb_worker *worker, busbar *bus)
 static void free_subscription(bb_worker *worker)
 {
     bb_subscription *subscription = (bb_subscription *)worker;
+    bb_worker_fini(worker);
+    bb_ahead_fini(&subscription->ahead);
     bb_buffer_free(&subscription->copy);
     free(subscription->broken);
     free(subscription);
@@ -111,13 +128,12 @@ static const bb_worker_api API = {run, stop, free_subscription, watch_nothing};
 busbar_verdict bb_subscription_call(bb_subscription *subscription, busbar *bus, const busbar_record *record,
                                     busbar_reason *reason)
 {
-    reason->code = 0;
-    reason->text[0] = '\0';
+    *reason = (busbar_reason){.code = 0};
     bus->in_handler = true;
     busbar_verdict verdict = subscription->fn(bus, record, reason, subscription->ctx);
     bus->in_handler = false;
     reason->text[BUSBAR_REASON_SIZE - 1] = '\0';
-    return verdict == BUSBAR_DONE || verdict == BUSBAR_DEAD ? verdict : BUSBAR_RETRY;
+    return (unsigned)verdict <= BUSBAR_WAIT ? verdict : BUSBAR_RETRY;
 }
 
 /* ---- Registering ---- */
@@ -134,7 +150,14 @@ static bb_worker_desc desc_of(const busbar_handler *handler)
         .pattern = handler->pattern,
         .class_ = BUSBAR_CLASS_SUBSCRIPTION,
         .from_beginning = handler->start == BUSBAR_START_BEGINNING,
-        .retry = handler->retry,
+        .retry = &handler->retry,
+        .filter = handler->filter,
+        .order = handler->order,
+        .lanes = handler->lanes,
+        .share = handler->share,
+        .limit_ms = handler->limit_ms,
+        .on_success = handler->on_success,
+        .on_failure = handler->on_failure,
     };
     return desc;
 }
@@ -142,9 +165,13 @@ static bb_worker_desc desc_of(const busbar_handler *handler)
 static int check_handler(busbar *bus, const busbar_handler *handler)
 {
     if (handler->size != sizeof *handler || !handler->fn || (unsigned)handler->start > BUSBAR_START_BEGINNING ||
-        (unsigned)handler->delivery > BUSBAR_OUTSIDE)
+        (unsigned)handler->delivery > BUSBAR_INLINE)
         return bb_store_fail(&bus->store, BUSBAR_EINVAL,
                              "a handler has no function, a wrong size, or an unknown start or delivery");
+    if (handler->name && bb_inline_named(bus->inlines, handler->name))
+        return bb_store_fail(&bus->store, BUSBAR_EEXISTS, "an inline handler has this name already");
+    if (handler->delivery == BUSBAR_INLINE && (handler->on_success || handler->on_failure))
+        return bb_store_fail(&bus->store, BUSBAR_EINVAL, "an inline handler has no outcome events");
     bb_worker_desc desc = desc_of(handler);
     return bb_worker_check(bus, &desc);
 }
@@ -173,24 +200,36 @@ static int make(busbar *bus, const busbar_handler *handler, bb_worker **out_work
     bb_worker_desc desc = desc_of(handler);
     int result = bb_worker_init(&subscription->worker, &API, bus, &desc);
     if (result < 0) {
-        free(subscription);
+        free_subscription(&subscription->worker);
         return result;
     }
+    assert(out_worker);
     *out_worker = &subscription->worker;
     return BUSBAR_OK;
 }
 
-/* Makes all workers, chained by `next`. In a transaction. */
-static int make_all(busbar *bus, const busbar_handler *handlers, size_t count, bb_worker **out_chain)
+/* What a table makes, before the bus has it. */
+typedef struct registration {
+    bb_worker *workers; /* chained by `next` */
+    bb_inline *inlines;
+} registration;
+
+/* In a transaction. */
+static int make_all(busbar *bus, const busbar_handler *handlers, size_t count, registration *out)
 {
-    bb_worker **end = out_chain;
+    bb_worker **end = &out->workers;
     int result = bb_handle_ensure_schema(bus);
     for (size_t i = 0; result == BUSBAR_OK && i < count; i++) {
-        result = make(bus, handler_at(handlers, i), end);
-        if (result == BUSBAR_OK) {
-            assert(*end);
-            end = &(*end)->next;
+        const busbar_handler *handler = handler_at(handlers, i);
+        bb_inline *made = NULL;
+        if (handler->delivery != BUSBAR_INLINE) {
+            result = make(bus, handler, end);
+            assert(result < 0 || *end);
+            end = result == BUSBAR_OK ? &(*end)->next : end;
+            continue;
         }
+        result = bb_inline_new(bus, handler, &made);
+        bb_inline_append(&out->inlines, made);
     }
     return result;
 }
@@ -204,6 +243,14 @@ static void free_chain(bb_worker *chain)
     }
 }
 
+static void hand_over(busbar *bus, const registration *made)
+{
+    bus->schema_confirmed = true;
+    if (made->workers)
+        bb_worker_enlist(made->workers, bus);
+    bb_inline_append(&bus->inlines, made->inlines);
+}
+
 int busbar_subscribe(busbar *bus, const busbar_handler *handlers, size_t count)
 {
     if (!bus)
@@ -215,16 +262,16 @@ int busbar_subscribe(busbar *bus, const busbar_handler *handlers, size_t count)
         result = check_all(bus, handlers, count);
     if (result < 0)
         return result;
-    bb_worker *chain = NULL;
+    registration made = {.workers = NULL};
     bb_scope scope;
     result = bb_store_enter(&bus->store, &scope);
     if (result == BUSBAR_OK)
-        result = bb_store_leave(&bus->store, &scope, make_all(bus, handlers, count, &chain));
+        result = bb_store_leave(&bus->store, &scope, make_all(bus, handlers, count, &made));
     if (result < 0) {
-        free_chain(chain);
+        free_chain(made.workers);
+        bb_inline_free_all(made.inlines);
         return result;
     }
-    bus->schema_confirmed = true;
-    bb_worker_enlist(chain, bus);
+    hand_over(bus, &made);
     return BUSBAR_OK;
 }

@@ -3,8 +3,9 @@
 #ifndef BB_SUBSCRIPTION_H
 #define BB_SUBSCRIPTION_H
 
+#include "ahead.h"
+#include "outcome.h"
 #include "record.h"
-#include "worker.h"
 
 struct bb_broken; /* transaction_batch.c */
 
@@ -16,7 +17,9 @@ typedef struct bb_subscription {
     int64_t one_by_one; /* so many events come one to a batch: a handler among them rolls back, find out which */
     uint64_t blocked_until_us[BUSBAR_LANE_COUNT]; /* too many open exceptions: the lane stands still until then */
     bb_buffer copy;                               /* the event in the handler's hands */
+    bb_ahead ahead;                               /* those behind it; empty between batches */
     bb_advance unrecorded[BUSBAR_LANE_COUNT];     /* results of an outside handler that no commit has recorded yet */
+    bb_outcome outcome;                           /* of these */
     bool has_unrecorded;
     struct bb_broken *broken; /* a batch whose handler committed it, and whose progress no commit has recorded yet */
 } bb_subscription;

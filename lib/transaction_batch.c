@@ -13,25 +13,17 @@ typedef struct batch {
     bb_subscription *subscription;
     busbar *bus;
     uint64_t started_us;
-    uint64_t until_us;
+    uint64_t hold_us;
     int64_t number;
-    int64_t open_exceptions;
     int64_t handled; /* events handed to the handler */
     int gone_native; /* SQLite's code when the transaction was found gone */
     bool stop;       /* time is up */
-    bool lane_stop;  /* the lane must stand still */
+    int64_t heads[BUSBAR_LANE_COUNT];
     bb_advance advance[BUSBAR_LANE_COUNT];
-    bool touched[BUSBAR_LANE_COUNT];
-    busbar_reason last_failure;
+    bool standing[BUSBAR_LANE_COUNT]; /* the lane must stand still */
+    bb_outcome outcome;
+    busbar_record record; /* what the handler got last; its memory is the subscription's copy */
 } batch;
-
-/* The event in hand: from the log (n == 0) or an exception tried again. */
-typedef struct attempt {
-    busbar_lane lane;
-    int64_t seq;
-    int64_t n;
-    uint32_t number;
-} attempt;
 
 /* The handler ended the transaction it ran in; positive, and never leaves this file. */
 #define BROKEN 1
@@ -41,13 +33,9 @@ static const char BROKEN_TEXT[] =
 
 static void check_time(batch *b)
 {
-    b->stop = b->stop || (b->subscription->one_by_one > 0 && b->handled > 0) || bb_handle_now_us(b->bus) >= b->until_us;
-}
-
-static void touch(batch *b, busbar_lane lane, int64_t cursor)
-{
-    b->touched[lane] = true;
-    b->advance[lane].cursor = cursor;
+    bool careful = b->subscription->worker.careful > 0; /* then each event has a transaction of its own */
+    uint64_t held_us = careful ? bb_handle_now_us(b->bus) - b->started_us : bb_store_held_us(&b->bus->store);
+    b->stop = b->stop || (b->subscription->one_by_one > 0 && b->handled > 0) || held_us >= b->hold_us;
 }
 
 /*
@@ -75,47 +63,95 @@ static bool given_up(const batch *b)
     }
 }
 
-/* Records a failure of the event in hand: a new exception, or one more attempt of an old one. */
-static int record_failure(batch *b, const attempt *a, bool dead, const char *text)
+/* ---- The transaction ---- */
+
+static int load(batch *b)
 {
+    bb_cursor cursors[BUSBAR_LANE_COUNT] = {{0}};
     bb_store *store = &b->bus->store;
-    bb_failure failure;
-    int result = bb_worker_failure(&b->subscription->worker, b->bus, a->lane, a->number, dead, text, &failure);
-    if (result < 0)
-        return result;
-    if (a->n != 0)
-        result = bb_exception_update(store, &failure, a->n);
-    else
-        result = bb_exception_add(store, &failure, a->seq);
-    if (result < 0)
-        return result;
-    bool now_dead = failure.state == BUSBAR_STATE_DEAD;
-    b->touched[a->lane] = true;
-    b->advance[a->lane].dead += now_dead;
-    b->open_exceptions += (a->n == 0 && !now_dead) - (a->n != 0 && now_dead);
-    bb_text last = bb_text_on(b->last_failure.text, sizeof b->last_failure.text);
-    bb_text_add(&last, text && *text ? text : "the handler failed without a reason");
-    return BUSBAR_OK;
+    bb_worker *worker = &b->subscription->worker;
+    bb_ahead_clear(&b->subscription->ahead);
+    int result = bb_consumer_begin_batch(store, worker->consumer, &b->number);
+    if (result == BUSBAR_OK)
+        result = bb_consumer_cursors(store, worker->consumer, cursors);
+    if (result == BUSBAR_OK)
+        result = bb_log_heads(store, b->heads);
+    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++)
+        b->advance[lane] = (bb_advance){.cursor = cursors[lane].cursor};
+    return result == BUSBAR_OK ? bb_outcome_begin(&b->outcome, worker, b->bus, b->advance) : result;
 }
 
-static int finish_done(batch *b, const attempt *a)
+static int begin(batch *b)
 {
-    b->touched[a->lane] = true;
-    b->advance[a->lane].delivered++;
-    return a->n != 0 ? bb_exception_delete(&b->bus->store, a->n) : BUSBAR_OK;
+    bb_worker *worker = &b->subscription->worker;
+    bool noting = worker->careful > 0; /* what is noted must survive what ends the process, a power cut too */
+    int result = noting ? bb_worker_begin_synced(worker, b->bus) : bb_worker_begin(worker, b->bus);
+    if (result < 0)
+        return result;
+    bb_reader_refresh(&b->bus->reader);
+    result = load(b);
+    if (result < 0)
+        bb_store_rollback(&b->bus->store);
+    return result;
 }
+
+static int64_t delivered_by(const batch *b)
+{
+    int64_t delivered = 0;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        delivered += b->advance[lane].delivered;
+    return delivered;
+}
+
+static int finish(batch *b, int result)
+{
+    if (result == BUSBAR_OK) {
+        bb_meter_add(&b->subscription->worker.meter, delivered_by(b), bb_handle_now_us(b->bus), !b->stop);
+        result = bb_outcome_write(&b->outcome);
+    }
+    if (result < 0) {
+        bb_store_rollback(&b->bus->store);
+        return result;
+    }
+    result = bb_store_commit(&b->bus->store);
+    int64_t *left = &b->subscription->one_by_one;
+    if (result == BUSBAR_OK)
+        *left = *left > b->handled ? *left - b->handled : 0;
+    return result;
+}
+
+/* ---- One event ---- */
 
 /* No room for one more open exception: the lane stops before this event. */
-static int block(batch *b, busbar_lane lane)
+static int stand_still(batch *b, busbar_lane lane)
 {
-    b->lane_stop = true;
-    bb_text last = bb_text_on(b->last_failure.text, sizeof b->last_failure.text);
-    bb_text_add(&last, bb_subscription_block(b->subscription, b->bus, lane));
+    b->standing[lane] = true;
+    bb_outcome_say(&b->outcome, bb_subscription_block(b->subscription, b->bus, lane));
     return BUSBAR_OK;
 }
 
-/* Runs the handler in its savepoint. BROKEN, or the outcome of recording. *out_finished: the cursor may pass the event. */
-static int handle(batch *b, const attempt *a, const busbar_record *record, bool *out_finished)
+static int fail_event(batch *b, const bb_trial *trial, const busbar_record *record, const bb_fault *fault)
+{
+    int result = bb_outcome_failed(&b->outcome, trial, record, fault);
+    return result == BB_NO_ROOM ? stand_still(b, trial->key.lane) : result;
+}
+
+/*
+ * After a bad end: what was done so far is committed with a note of the event in hand. *out_poison: it has ended the
+ * process too often, and must not be handed over again.
+ */
+static int note(batch *b, const bb_trial *trial, bool *out_poison)
+{
+    int result = bb_worker_note(&b->subscription->worker, b->bus, trial->key.lane, trial->key.seq, out_poison);
+    if (result < 0 || *out_poison)
+        return result;
+    result = finish(b, BUSBAR_OK);
+    b->handled = 0; /* what was handled is recorded: a handler that rolls back undoes only its own event */
+    return result < 0 ? result : begin(b);
+}
+
+/* Runs the handler in its savepoint. BROKEN, or the outcome of recording. */
+static int call(batch *b, const bb_trial *trial, const busbar_record *record)
 {
     bb_store *store = &b->bus->store;
     busbar_reason reason;
@@ -123,6 +159,7 @@ static int handle(batch *b, const attempt *a, const busbar_record *record, bool 
     if (result < 0)
         return result;
     b->handled++;
+    b->record = *record;
     busbar_verdict verdict = bb_subscription_call(b->subscription, b->bus, record, &reason);
     if (!bb_store_in_transaction(store))
         return note_gone(b);
@@ -130,61 +167,56 @@ static int handle(batch *b, const attempt *a, const busbar_record *record, bool 
         return BROKEN;
     if (bb_store_execute(store, "RELEASE busbar_event") < 0)
         return bb_store_in_transaction(store) ? BROKEN : note_gone(b);
-    *out_finished = true;
-    if (verdict == BUSBAR_DONE)
-        return finish_done(b, a);
-    bool dead = verdict == BUSBAR_DEAD;
-    if (!dead && a->n == 0 && b->open_exceptions >= BB_EXCEPTION_MAX) {
-        *out_finished = false;
-        return block(b, a->lane);
-    }
-    return record_failure(b, a, dead, reason.text);
+    bb_fault fault = {verdict, reason.retry_after_ms, reason.text};
+    return verdict == BUSBAR_DONE ? bb_outcome_done(&b->outcome, trial, record) : fail_event(b, trial, record, &fault);
 }
 
-static int write_progress(batch *b)
+static int handle(batch *b, const bb_trial *trial, const busbar_record *record)
 {
     bb_worker *worker = &b->subscription->worker;
-    bb_store *store = &b->bus->store;
-    int result = BUSBAR_OK;
-    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++) {
-        if (b->touched[lane])
-            result = bb_consumer_advance(store, worker->consumer, (busbar_lane)lane, &b->advance[lane],
-                                         worker->meter.rate_mhz);
-    }
-    const char *failure = b->last_failure.text[0] ? b->last_failure.text : NULL;
-    if (result == BUSBAR_OK && (failure || b->handled > 0))
-        result = bb_consumer_note_error(store, worker->consumer, failure);
-    return result;
+    bool poison = false;
+    if (worker->careful == 0)
+        return call(b, trial, record);
+    int result = note(b, trial, &poison);
+    if (result < 0)
+        return result;
+    const bb_fault fault = {.verdict = BUSBAR_DEAD, .text = bb_worker_poison_text};
+    result = poison ? fail_event(b, trial, record, &fault) : call(b, trial, record);
+    return result == BUSBAR_OK ? bb_worker_passed(worker, b->bus) : result;
 }
+
+/* ---- A handler that ends the transaction ---- */
 
 struct bb_broken {
     batch b;
-    attempt a;
+    bb_trial trial;
 };
 
-static int write_broken(batch *b, const attempt *a)
+static int write_broken(batch *b, const bb_trial *trial)
 {
-    if (a->n == 0)
-        touch(b, a->lane, a->seq);
-    int result = record_failure(b, a, false, BROKEN_TEXT);
-    return result == BUSBAR_OK ? write_progress(b) : result;
+    const bb_fault fault = {.verdict = BUSBAR_RETRY, .text = BROKEN_TEXT};
+    int result = fail_event(b, trial, &b->record, &fault);
+    if (result == BUSBAR_OK)
+        result = bb_worker_passed(&b->subscription->worker, b->bus); /* it did not end the process */
+    return result == BUSBAR_OK ? bb_outcome_write(&b->outcome) : result;
 }
 
 /*
  * The batch is a copy: what is counted here must not be counted twice if the commit fails. That commit may have been done
  * all the same (an I/O error after its end): it counts as a batch of its own, whose number tells.
  */
-static int record_broken(batch b, const attempt *a)
+static int record_broken(batch b, const bb_trial *trial)
 {
     bb_store *store = &b.bus->store;
     int64_t number = 0;
+    b.outcome.advance = b.advance;
     int result = bb_worker_begin(&b.subscription->worker, b.bus);
     if (result < 0)
         return result;
     result = bb_consumer_begin_batch(store, b.subscription->worker.consumer, &number);
     bool recorded = result == BUSBAR_OK && number > b.number + 1;
     if (result == BUSBAR_OK && !recorded)
-        result = write_broken(&b, a);
+        result = write_broken(&b, trial);
     if (result < 0 || recorded) {
         bb_store_rollback(store);
         return result;
@@ -193,7 +225,7 @@ static int record_broken(batch b, const attempt *a)
 }
 
 /* Without memory for it the events of the batch come once more: a handler that commits is not worth more. */
-static void keep_broken(const batch *b, const attempt *a)
+static void keep_broken(const batch *b, const bb_trial *trial)
 {
     struct bb_broken *broken = b->subscription->broken;
     if (broken)
@@ -202,7 +234,7 @@ static void keep_broken(const batch *b, const attempt *a)
     if (!broken)
         return;
     broken->b = *b;
-    broken->a = *a;
+    broken->trial = *trial;
     b->subscription->broken = broken;
 }
 
@@ -226,7 +258,7 @@ static int read_committed(const batch *b, bool *out_committed)
  * follows, and the event counts as failed. If it rolled back, everything is undone: the events come again, one by one, so
  * that the guilty one stands alone next time. *out_again: this is to be tried again, before anything more is handled.
  */
-static int settle_broken(const batch *b, const attempt *a, bool *out_again)
+static int settle_broken(const batch *b, const bb_trial *trial, bool *out_again)
 {
     bb_store *store = &b->bus->store;
     int64_t *left = &b->subscription->one_by_one;
@@ -242,19 +274,19 @@ static int settle_broken(const batch *b, const attempt *a, bool *out_again)
         *left = b->handled;
         return BUSBAR_OK;
     }
-    result = record_broken(*b, a);
+    result = record_broken(*b, trial);
     *out_again = result < 0 && committed;
     if (result == BUSBAR_OK && *left > 0)
         --*left;
     return result;
 }
 
-static int recover(const batch *b, const attempt *a)
+static int recover(const batch *b, const bb_trial *trial)
 {
     bool again = false;
-    int result = settle_broken(b, a, &again);
+    int result = settle_broken(b, trial, &again);
     if (again)
-        keep_broken(b, a);
+        keep_broken(b, trial);
     else
         forget_broken(b->subscription);
     return result;
@@ -264,36 +296,49 @@ static int recover(const batch *b, const attempt *a)
 static int recover_kept(bb_subscription *subscription)
 {
     const struct bb_broken *broken = subscription->broken;
-    return broken ? recover(&broken->b, &broken->a) : BUSBAR_OK;
+    return broken ? recover(&broken->b, &broken->trial) : BUSBAR_OK;
 }
 
-static int run_exceptions(batch *b, attempt *a)
+/* ---- Exceptions ---- */
+
+/* Something that cannot be read (written by hand, damaged) must not stop what is behind it. */
+static int bury_unreadable(batch *b, const bb_trial *trial)
+{
+    char text[BUSBAR_DETAIL_SIZE];
+    memcpy(text, b->bus->store.error.text, sizeof text);
+    const bb_fault fault = {.verdict = BUSBAR_DEAD, .text = text};
+    return fail_event(b, trial, NULL, &fault);
+}
+
+static int take_exception(batch *b, sqlite3_stmt *stmt, bb_trial *out_trial, busbar_record *out_copy)
 {
     bb_store *store = &b->bus->store;
-    int64_t after = 0;
+    busbar_record record;
+    bb_trial_read(store, stmt, out_trial);
+    int result = bb_reader_record(&b->bus->reader, stmt, BB_EXCEPTION_LOG, out_trial->key.lane, &record);
+    if (result == BUSBAR_OK && bb_record_copy(&record, &b->subscription->copy, out_copy) < 0)
+        result = bb_store_fail(store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+    bb_store_end(store, stmt);
+    out_copy->attempt = out_trial->number;
+    return result;
+}
+
+static int run_exceptions(batch *b, bb_trial *trial)
+{
+    bb_store *store = &b->bus->store;
     while (!b->stop) {
         sqlite3_stmt *stmt;
+        busbar_record record;
         int64_t now_ms = (int64_t)(b->started_us / 1000);
-        int result =
-            bb_exception_read_due(store, b->subscription->worker.consumer, b->bus->boot.id, now_ms, after, &stmt);
+        int result = bb_exception_read_due(store, b->subscription->worker.consumer, b->bus->boot.id, now_ms,
+                                           trial->key.n, &stmt);
         if (result != BB_ROW)
             return result;
-        busbar_record record;
-        a->n = after = bb_column_integer(store, stmt, BB_EXCEPTION_N);
-        a->lane = (busbar_lane)bb_column_integer(store, stmt, BB_EXCEPTION_LANE);
-        a->number = (uint32_t)bb_column_integer(store, stmt, BB_EXCEPTION_ATTEMPTS) + 1;
-        result = bb_reader_record(&b->bus->reader, stmt, BB_EXCEPTION_LOG, a->lane, &record);
+        result = take_exception(b, stmt, trial, &record);
         if (result == BUSBAR_OK)
-            result = bb_record_copy(&record, &b->subscription->copy, &record);
-        bb_store_end(store, stmt);
-        if (result < 0 && result != BUSBAR_ENOTFOUND)
-            return result;
-        record.attempt = a->number;
-        bool finished = false;
-        if (result == BUSBAR_OK)
-            result = handle(b, a, &record, &finished);
-        else
-            result = record_failure(b, a, true, store->error.text); /* it cannot be read, and never will */
+            result = handle(b, trial, &record);
+        else if (result == BUSBAR_ENOTFOUND)
+            result = bury_unreadable(b, trial);
         if (result != BUSBAR_OK)
             return result;
         check_time(b);
@@ -301,137 +346,133 @@ static int run_exceptions(batch *b, attempt *a)
     return BUSBAR_OK;
 }
 
-/* An event that cannot be read (written by hand, damaged) must not stop those behind it. */
-static int bury_unreadable(batch *b, const attempt *a)
-{
-    touch(b, a->lane, a->seq);
-    return record_failure(b, a, true, b->bus->store.error.text);
-}
+/* ---- The log ---- */
 
 /* Outcomes of looking at one row; positive, and never leaving this file. */
 #define PASSED 2 /* nothing to handle: go on in the same scan */
+#define PARKED 3 /* it waits behind another */
 
-/* Takes the row in hand: an event that is wanted is copied, so that no statement is open while its handler runs. */
-static int take_row(batch *b, attempt *a, sqlite3_stmt *stmt, busbar_record *out_copy)
+/* Reads the row in hand. BUSBAR_OK, PASSED (it is not wanted), or a code. */
+static int read_row(batch *b, sqlite3_stmt *stmt, busbar_lane lane, busbar_record *out_record)
 {
-    bb_store *store = &b->bus->store;
+    bb_worker *worker = &b->subscription->worker;
     const char *type = NULL;
-    *a = (attempt){.lane = a->lane, .seq = bb_column_integer(store, stmt, BB_LOG_SEQ), .number = 1};
     int result = bb_reader_type(&b->bus->reader, stmt, 0, &type);
-    if (result == BUSBAR_OK && !bb_worker_wants(&b->subscription->worker, type)) {
-        touch(b, a->lane, a->seq);
-        b->advance[a->lane].filtered++;
+    if (result == BUSBAR_OK && !bb_worker_wants(worker, type))
         return PASSED;
-    }
-    busbar_record record;
     if (result == BUSBAR_OK)
-        result = bb_reader_record(&b->bus->reader, stmt, 0, a->lane, &record);
-    if (result == BUSBAR_OK && bb_record_copy(&record, &b->subscription->copy, out_copy) < 0)
-        result = bb_store_fail(store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
-    return result;
+        result = bb_reader_record(&b->bus->reader, stmt, 0, lane, out_record);
+    return result == BUSBAR_OK && !bb_worker_wants_event(worker, out_record) ? PASSED : result;
 }
 
-/* Passes unwanted events up to the next one that is wanted. BB_ROW with its copy, or BUSBAR_OK: there is none now. */
-static int next_row(batch *b, attempt *a, int64_t after, int64_t until, busbar_record *out_copy)
+/* BB_ROW when the event is to be handled now, or PARKED. */
+static int check_order(batch *b, busbar_lane lane, const char *key)
+{
+    bool park = false;
+    int result = bb_outcome_must_park(&b->outcome, lane, key, &park);
+    return result < 0 ? result : park ? PARKED : BB_ROW;
+}
+
+/* Takes the row in hand: an event that is wanted is copied, so that no statement is open while its handler runs. */
+static int take_row(batch *b, sqlite3_stmt *stmt, bb_trial *trial, busbar_record *out_copy)
+{
+    busbar_record record;
+    busbar_lane lane = trial->key.lane;
+    trial->key.seq = bb_column_integer(&b->bus->store, stmt, BB_LOG_SEQ);
+    int result = read_row(b, stmt, lane, &record);
+    if (result == PASSED)
+        bb_outcome_filtered(&b->outcome, lane, trial->key.seq);
+    if (result != BUSBAR_OK)
+        return result;
+    if (bb_record_copy(&record, &b->subscription->copy, out_copy) < 0)
+        return bb_store_fail(&b->bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+    return check_order(b, lane, record.key);
+}
+
+/* The events behind the one in hand, up to the first that is not wanted or cannot be read: that is found again. */
+static int read_ahead(batch *b, sqlite3_stmt *stmt, busbar_lane lane)
+{
+    busbar_record record;
+    bool room = b->subscription->worker.careful == 0 && b->subscription->one_by_one == 0;
+    while (room) {
+        int result = bb_store_step(&b->bus->store, stmt);
+        if (result != BB_ROW)
+            return result;
+        result = read_row(b, stmt, lane, &record);
+        if (result < 0 && result != BUSBAR_ENOTFOUND)
+            return result;
+        room = result == BUSBAR_OK && bb_ahead_add(&b->subscription->ahead, &record);
+    }
+    return BUSBAR_OK;
+}
+
+/* Passes unwanted events up to the next one that is wanted. BB_ROW with its copy, PARKED, or BUSBAR_OK: none now. */
+static int next_row(batch *b, bb_trial *trial, busbar_record *out_copy)
 {
     bb_store *store = &b->bus->store;
     sqlite3_stmt *stmt = NULL;
-    int result = bb_log_scan(store, a->lane, after, until, &stmt);
+    busbar_lane lane = trial->key.lane;
+    const busbar_record *at_hand = bb_ahead_take(&b->subscription->ahead, lane);
+    if (at_hand) {
+        trial->key.seq = at_hand->seq;
+        *out_copy = *at_hand;
+        return check_order(b, lane, at_hand->key);
+    }
+    int result = bb_log_scan(store, lane, b->advance[lane].cursor, b->heads[lane], &stmt);
     if (result < 0)
         return result;
     do {
         result = bb_store_step(store, stmt);
-        if (result == BB_ROW) {
-            result = take_row(b, a, stmt, out_copy);
-            result = result == BUSBAR_OK ? BB_ROW : result;
-        }
+        if (result == BB_ROW)
+            result = take_row(b, stmt, trial, out_copy);
         check_time(b);
     } while (result == PASSED && !b->stop);
+    if (result == BB_ROW && !b->stop && read_ahead(b, stmt, lane) < 0)
+        result = store->error.code; /* SQLite may have given the transaction up */
     bb_store_end(store, stmt);
     return result == PASSED ? BUSBAR_OK : result;
 }
 
-static int run_lane(batch *b, attempt *a, int64_t after, int64_t until)
+static int run_one(batch *b, busbar_lane lane, bb_trial *trial)
 {
-    b->lane_stop = bb_subscription_blocked(b->subscription, a->lane, b->started_us);
-    while (!b->stop && !b->lane_stop) {
-        busbar_record record;
-        bool finished = false;
-        int result = next_row(b, a, after, until, &record);
-        if (result == BUSBAR_ENOTFOUND)
-            result = bury_unreadable(b, a);
-        else if (result != BB_ROW)
-            return result;
-        else
-            result = handle(b, a, &record, &finished);
-        if (result != BUSBAR_OK)
-            return result;
-        if (finished)
-            touch(b, a->lane, a->seq);
-        after = a->seq;
+    busbar_record record;
+    *trial = (bb_trial){.key = {.lane = lane}, .number = 1};
+    int result = next_row(b, trial, &record);
+    if (result == BB_ROW)
+        result = handle(b, trial, &record);
+    else if (result == PARKED)
+        result = bb_outcome_parked(&b->outcome, trial);
+    else if (result == BUSBAR_ENOTFOUND)
+        result = bury_unreadable(b, trial);
+    return result == BB_NO_ROOM ? stand_still(b, lane) : result;
+}
+
+/* A bit per lane that has an event for the handler now. Lanes that it does not want are passed over. */
+static unsigned waiting_lanes(batch *b)
+{
+    unsigned waiting = 0;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
+        bool more = b->advance[lane].cursor < b->heads[lane];
+        if (more && !bb_worker_wants_lane(&b->subscription->worker, (busbar_lane)lane))
+            bb_outcome_filtered(&b->outcome, (busbar_lane)lane, b->heads[lane]);
+        else if (more && !b->standing[lane] && !bb_outcome_held(&b->outcome, (busbar_lane)lane) &&
+                 !bb_subscription_blocked(b->subscription, (busbar_lane)lane, b->started_us))
+            waiting |= 1u << (unsigned)lane;
+    }
+    return waiting;
+}
+
+static int run_lanes(batch *b, bb_trial *trial)
+{
+    bb_turns *turns = &b->subscription->worker.turns;
+    unsigned waiting;
+    int result = run_exceptions(b, trial);
+    while (result == BUSBAR_OK && !b->stop && (waiting = waiting_lanes(b)) != 0) {
+        busbar_lane lane = bb_turns_choose(turns, waiting);
+        result = run_one(b, lane, trial);
+        bb_turns_took(turns, lane, waiting, 1);
         check_time(b);
     }
-    return BUSBAR_OK;
-}
-
-static int run_lanes(batch *b, attempt *a)
-{
-    bb_cursor cursors[BUSBAR_LANE_COUNT];
-    int64_t heads[BUSBAR_LANE_COUNT];
-    bb_store *store = &b->bus->store;
-    int result = bb_consumer_cursors(store, b->subscription->worker.consumer, cursors);
-    if (result == BUSBAR_OK)
-        result = bb_log_heads(store, heads);
-    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++)
-        b->advance[lane].cursor = cursors[lane].cursor;
-    if (result == BUSBAR_OK)
-        result = run_exceptions(b, a);
-    for (int i = 0; result == BUSBAR_OK && i < BUSBAR_LANE_COUNT && !b->stop; i++) {
-        *a = (attempt){.lane = bb_lane_order[i]};
-        if (cursors[a->lane].cursor < heads[a->lane])
-            result = run_lane(b, a, cursors[a->lane].cursor, heads[a->lane]);
-    }
-    return result;
-}
-
-static int begin(batch *b)
-{
-    bb_store *store = &b->bus->store;
-    bb_worker *worker = &b->subscription->worker;
-    int result = bb_worker_begin(worker, b->bus);
-    if (result < 0)
-        return result;
-    bb_reader_refresh(&b->bus->reader);
-    result = bb_consumer_begin_batch(store, worker->consumer, &b->number);
-    if (result == BUSBAR_OK)
-        result = bb_exception_count(store, worker->consumer, &b->open_exceptions);
-    if (result < 0)
-        bb_store_rollback(store);
-    return result;
-}
-
-static int64_t delivered_by(const batch *b)
-{
-    int64_t delivered = 0;
-    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
-        delivered += b->advance[lane].delivered;
-    return delivered;
-}
-
-static int finish(batch *b, int result)
-{
-    if (result == BUSBAR_OK) {
-        bb_meter_add(&b->subscription->worker.meter, delivered_by(b), bb_handle_now_us(b->bus), !b->stop);
-        result = write_progress(b);
-    }
-    if (result < 0) {
-        bb_store_rollback(&b->bus->store);
-        return result;
-    }
-    result = bb_store_commit(&b->bus->store);
-    int64_t *left = &b->subscription->one_by_one;
-    if (result == BUSBAR_OK)
-        *left = *left > b->handled ? *left - b->handled : 0;
     return result;
 }
 
@@ -441,18 +482,17 @@ int bb_transaction_batch(bb_subscription *subscription, busbar *bus, uint64_t de
     *out_wait_us = bb_worker_courtesy_us(bus, b.started_us);
     if (*out_wait_us > 0)
         return BUSBAR_OK;
-    uint64_t hold_us = deadline_us > b.started_us ? deadline_us - b.started_us : 0;
-    if (hold_us > bus->options.write_hold_us)
-        hold_us = bus->options.write_hold_us;
+    b.hold_us = deadline_us > b.started_us ? deadline_us - b.started_us : 0;
+    if (b.hold_us > bus->options.write_hold_us)
+        b.hold_us = bus->options.write_hold_us;
     int result = recover_kept(subscription);
     if (result == BUSBAR_OK)
         result = begin(&b);
     if (result < 0)
         return result;
-    b.until_us = bus->store.began_us + hold_us; /* waiting for the lock is not part of it */
-    attempt a = {.lane = BUSBAR_NORMAL};
-    result = run_lanes(&b, &a);
-    result = result == BROKEN ? recover(&b, &a) : finish(&b, result);
+    bb_trial trial = {.number = 1};
+    result = run_lanes(&b, &trial);
+    result = result == BROKEN ? recover(&b, &trial) : finish(&b, result);
     bb_worker_wrote(bus);
     return result;
 }

@@ -46,7 +46,7 @@ static void count_state(bb_window *window, bb_entry_state state, size_t change)
         window->in_flight += change;
     else if (state == BB_ENTRY_UNSENT)
         window->unsent += change;
-    else if (!is_run(state))
+    else if (state == BB_ENTRY_ACKED || state == BB_ENTRY_REFUSED)
         window->outcomes += change;
 }
 
@@ -101,6 +101,41 @@ void bb_window_refuse(bb_window *window, bb_entry *entry, busbar_refusal verdict
     bb_window_set(window, entry, BB_ENTRY_REFUSED);
     entry->verdict = verdict;
     entry->reason = copy_text(reason);
+}
+
+static bool will_retry(const bb_entry *entry)
+{
+    return entry->state == BB_ENTRY_PARKED ||
+           (entry->state == BB_ENTRY_REFUSED && entry->verdict == BUSBAR_REFUSED_RETRY);
+}
+
+static bool on_its_way(const bb_entry *entry)
+{
+    return entry->state == BB_ENTRY_SENT || entry->state == BB_ENTRY_UNSENT;
+}
+
+bb_window_place bb_window_place_of(const bb_window *window, uint64_t key)
+{
+    for (size_t i = 0; i < window->count; i++) {
+        const bb_entry *entry = bb_window_at(window, i);
+        if (entry->key != key)
+            continue;
+        if (on_its_way(entry))
+            return BB_PLACE_WAITS;
+        if (will_retry(entry))
+            return BB_PLACE_PARKS;
+    }
+    return BB_PLACE_FREE;
+}
+
+bool bb_window_clear_way(const bb_window *window)
+{
+    for (size_t i = 0; i < window->count; i++) {
+        const bb_entry *entry = bb_window_at(window, i);
+        if (on_its_way(entry) || will_retry(entry))
+            return false;
+    }
+    return true;
 }
 
 void bb_window_lose(bb_window *window)

@@ -14,7 +14,8 @@ typedef enum bb_entry_state {
     BB_ENTRY_ACKED,
     BB_ENTRY_REFUSED,  /* with a verdict and a reason */
     BB_ENTRY_FILTERED, /* a run of events that the route does not want */
-    BB_ENTRY_EXPIRED   /* a run of events whose time was over */
+    BB_ENTRY_EXPIRED,  /* a run of events whose time was over */
+    BB_ENTRY_PARKED    /* waits behind another of its key */
 } bb_entry_state;
 
 typedef struct bb_entry {
@@ -22,8 +23,12 @@ typedef struct bb_entry {
     int64_t last;
     uint64_t token;
     bb_entry_state state;
+    uint64_t key;   /* a hash of the ordering key; 0: none */
+    bool unmatched; /* ACKED, but nobody was there to receive it */
     busbar_refusal verdict;
-    char *reason; /* REFUSED; owned */
+    bool spared;             /* REFUSED, but no attempt is spent */
+    uint32_t retry_after_ms; /* REFUSED */
+    char *reason;            /* REFUSED; owned */
 } bb_entry;
 
 typedef struct bb_window {
@@ -51,6 +56,17 @@ bb_entry *bb_window_find(bb_window *window, uint64_t token);
 void bb_window_set(bb_window *window, bb_entry *entry, bb_entry_state state);
 /* REFUSED with its reason (copied; a copy that fails for want of memory leaves the reason out). */
 void bb_window_refuse(bb_window *window, bb_entry *entry, busbar_refusal verdict, const char *reason);
+
+/* How an event that is to be sent stands to those of the window that it must not overtake. */
+typedef enum bb_window_place {
+    BB_PLACE_FREE,  /* none is in its way */
+    BB_PLACE_WAITS, /* one is on its way: when it is settled, ask again */
+    BB_PLACE_PARKS  /* one will be tried again: this one is parked behind it */
+} bb_window_place;
+/* With order by key: of this key (not 0). */
+bb_window_place bb_window_place_of(const bb_window *window, uint64_t key);
+/* With strict order. */
+bool bb_window_clear_way(const bb_window *window);
 /* Every SENT entry becomes UNSENT. */
 void bb_window_lose(bb_window *window);
 /* How many entries at the front are settled, and can be recorded. */

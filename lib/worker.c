@@ -2,6 +2,7 @@
 #include "worker.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "attribute.h"
@@ -10,7 +11,17 @@
 #include "text.h"
 #include "watermark.h"
 
-#define DEFAULT_MAX_ATTEMPTS 10
+#define ALL_LANES        (BUSBAR_LANES_NORMAL | BUSBAR_LANES_URGENT | BUSBAR_LANES_BULK)
+#define LIMIT_DEFAULT_MS 30000u
+#define POISON_DEFAULT   3u
+
+/*
+ * How many events are handed over one at a time after a bad end: what a batch or a window of that worker may have had in
+ * hand. Should the one that ended it be further behind, the next bad end begins nearer to it.
+ */
+#define CAREFUL_EVENTS 256u
+
+const char bb_worker_poison_text[] = "the process ended again and again while it had this event in hand";
 
 /*
  * Who finds the lock taken sleeps, by SQLite's own handler 1 ms, then 2, 5, 10 …, and each sleep can end in the next hold. A
@@ -31,35 +42,104 @@ static int fail_about(busbar *bus, int code, const char *name)
     return bb_store_fail(&bus->store, code, text);
 }
 
+/* What is wrong with a desc; BUSBAR_OK: nothing. */
+static int fault_of(busbar *bus, const bb_worker_desc *desc)
+{
+    int result = bb_attribute_name_check(desc->name);
+    if (result == BUSBAR_OK && !bb_pattern_valid(desc->pattern))
+        result = BUSBAR_EPATTERN;
+    if (result == BUSBAR_OK && bb_worker_find(bus, desc->name))
+        result = BUSBAR_EEXISTS;
+    if (result == BUSBAR_OK)
+        result = bb_backoff_check(desc->retry);
+    if (result == BUSBAR_OK && desc->lanes > ALL_LANES)
+        result = BUSBAR_ELANE;
+    if (result == BUSBAR_OK && (unsigned)desc->order > BUSBAR_ORDER_STRICT)
+        result = BUSBAR_EINVAL;
+    if (result == BUSBAR_OK && desc->on_success)
+        result = bb_attribute_type_check(desc->on_success);
+    if (result == BUSBAR_OK && desc->on_failure)
+        result = bb_attribute_type_check(desc->on_failure);
+    return result;
+}
+
 int bb_worker_check(busbar *bus, const bb_worker_desc *desc)
 {
     if (!desc->name)
         return bb_store_fail(&bus->store, BUSBAR_ENAME, "a consumer needs a name: progress is kept under it");
-    int result = bb_attribute_name_check(desc->name);
-    if (result < 0)
-        return fail_about(bus, result, desc->name);
-    if (!bb_pattern_valid(desc->pattern))
-        return fail_about(bus, BUSBAR_EPATTERN, desc->name);
-    if (bb_worker_find(bus, desc->name))
-        return fail_about(bus, BUSBAR_EEXISTS, desc->name);
+    int result = fault_of(bus, desc);
+    return result < 0 ? fail_about(bus, result, desc->name) : BUSBAR_OK;
+}
+
+static size_t size_of(const char *text)
+{
+    return text ? strlen(text) + 1 : 0;
+}
+
+/* Both types in one piece of memory, which begins with the first of them that is there. */
+static int copy_types(bb_worker *worker, const bb_worker_desc *desc)
+{
+    size_t first = size_of(desc->on_success);
+    size_t second = size_of(desc->on_failure);
+    if (first + second == 0)
+        return BUSBAR_OK;
+    worker->types = malloc(first + second);
+    if (!worker->types)
+        return BUSBAR_ENOMEM;
+    if (first > 0)
+        worker->on_success = memcpy(worker->types, desc->on_success, first);
+    if (second > 0)
+        worker->on_failure = memcpy(worker->types + first, desc->on_failure, second);
     return BUSBAR_OK;
+}
+
+static int copy_texts(bb_worker *worker, const bb_worker_desc *desc)
+{
+    bb_text name = bb_text_on(worker->name, sizeof worker->name);
+    bb_text_add(&name, desc->name);
+    bb_text copy = bb_text_on(worker->pattern, sizeof worker->pattern);
+    bb_text_add(&copy, desc->pattern ? desc->pattern : "#");
+    assert(bb_text_fits(&name) && bb_text_fits(&copy));
+    worker->matches_all = strcmp(worker->pattern, "#") == 0;
+    int result = copy_types(worker, desc);
+    return result < 0 ? result : bb_filter_copy(desc->filter, &worker->filter);
+}
+
+static int make_durable(bb_worker *worker, busbar *bus, const bb_worker_desc *desc)
+{
+    char filter[BUSBAR_DETAIL_SIZE] = "";
+    bb_text text = bb_text_on(filter, sizeof filter);
+    bb_filter_text(worker->filter, &text);
+    bb_consumer_desc consumer = {
+        .name = worker->name,
+        .class_ = desc->class_,
+        .pattern = worker->pattern,
+        .filter = worker->filter ? filter : NULL,
+        .order = desc->order,
+        .limit_ms = desc->limit_ms > 0 ? desc->limit_ms : LIMIT_DEFAULT_MS,
+        .from_beginning = desc->from_beginning,
+    };
+    return bb_consumer_ensure(&bus->store, &consumer, &worker->consumer);
 }
 
 int bb_worker_init(bb_worker *worker, const bb_worker_api *api, busbar *bus, const bb_worker_desc *desc)
 {
-    const char *pattern = desc->pattern ? desc->pattern : "#";
     worker->api = api;
-    worker->matches_all = strcmp(pattern, "#") == 0;
-    worker->retry = desc->retry;
-    bb_text name = bb_text_on(worker->name, sizeof worker->name);
-    bb_text_add(&name, desc->name);
-    bb_text copy = bb_text_on(worker->pattern, sizeof worker->pattern);
-    bb_text_add(&copy, pattern);
-    assert(bb_text_fits(&name) && bb_text_fits(&copy));
-    int result = bb_lease_init(&worker->lease, &bus->store, bus->port);
+    worker->retry = *desc->retry;
+    worker->order = desc->order;
+    worker->lanes = desc->lanes == BUSBAR_LANES_ALL ? ALL_LANES : desc->lanes;
+    bb_turns_init(&worker->turns, desc->share);
+    int result = copy_texts(worker, desc);
     if (result < 0)
-        return result;
-    return bb_consumer_ensure(&bus->store, desc->name, desc->class_, pattern, desc->from_beginning, &worker->consumer);
+        return bb_store_fail(&bus->store, result, busbar_error_text(result));
+    result = bb_lease_init(&worker->lease, &bus->store, bus->port);
+    return result < 0 ? result : make_durable(worker, bus, desc);
+}
+
+void bb_worker_fini(bb_worker *worker)
+{
+    bb_filter_free(worker->filter);
+    free(worker->types);
 }
 
 void bb_worker_enlist(bb_worker *worker, busbar *bus)
@@ -77,6 +157,16 @@ bb_worker *bb_worker_find(const busbar *bus, const char *name)
     while (worker && (worker->removed || strcmp(worker->name, name) != 0))
         worker = worker->next;
     return worker;
+}
+
+bool bb_worker_wants_event(const bb_worker *worker, const busbar_record *record)
+{
+    return bb_filter_match(worker->filter, record);
+}
+
+bool bb_worker_wants_lane(const bb_worker *worker, busbar_lane lane)
+{
+    return (worker->lanes & (1u << (unsigned)lane)) != 0;
 }
 
 bool bb_worker_wants(const bb_worker *worker, const char *type)
@@ -110,6 +200,10 @@ int bb_worker_hold(bb_worker *worker, busbar *bus, bool wanted, uint64_t *out_wa
     }
     int result = bb_lease_acquire(&worker->lease, &bus->store, bus->port, bus->boot.text, worker->consumer,
                                   bus->options.lease_ms, wanted);
+    if (result == BUSBAR_OK) {
+        worker->careful = worker->lease.unclean ? CAREFUL_EVENTS : 0;
+        worker->noted = false;
+    }
     if (result == BUSBAR_ELEASE) {
         uint64_t now_us = bb_handle_now_us(bus);
         uint64_t retry_us = worker->lease.retry_ms * 1000;
@@ -153,30 +247,6 @@ int bb_worker_raise_watermark(busbar *bus, uint64_t *out_wait_us)
     return result;
 }
 
-int bb_worker_failure(bb_worker *worker, busbar *bus, busbar_lane lane, uint32_t attempts, bool dead,
-                      const char *reason, bb_failure *out_failure)
-{
-    int result = bb_boot_ensure(&bus->boot, &bus->store);
-    if (result < 0)
-        return result;
-    uint32_t random = 0;
-    if (bus->port->random(bus->port->ctx, &random, sizeof random) != 0)
-        random = attempts * 2654435761u; /* only spreads retries; not having it must not stop work */
-    uint32_t attempts_max = worker->retry.max_attempts ? worker->retry.max_attempts : DEFAULT_MAX_ATTEMPTS;
-    int64_t now_ms = (int64_t)(bb_handle_now_us(bus) / 1000);
-    *out_failure = (bb_failure){
-        .consumer = worker->consumer,
-        .lane = lane,
-        .state = dead || attempts >= attempts_max ? BUSBAR_STATE_DEAD : BUSBAR_STATE_RETRY,
-        .attempts = attempts,
-        .reason = reason && *reason ? reason : NULL,
-        .boot = bus->boot.id,
-        .now_ms = now_ms,
-        .due_ms = now_ms + (int64_t)bb_backoff_wait_ms(&worker->retry, attempts, random),
-    };
-    return BUSBAR_OK;
-}
-
 uint64_t bb_worker_wait_for(const busbar *bus, int64_t due_ms)
 {
     if (due_ms == INT64_MAX)
@@ -186,13 +256,101 @@ uint64_t bb_worker_wait_for(const busbar *bus, int64_t due_ms)
     return due_us > now_us ? due_us - now_us : 0;
 }
 
-int bb_worker_begin(bb_worker *worker, busbar *bus)
+static int fence(bb_worker *worker, busbar *bus, int result)
 {
-    int result = bb_store_begin(&bus->store);
     if (result < 0)
         return result;
     result = bb_lease_fence(&worker->lease, &bus->store, worker->consumer);
     if (result < 0)
         bb_store_rollback(&bus->store);
     return result;
+}
+
+int bb_worker_begin(bb_worker *worker, busbar *bus)
+{
+    return fence(worker, bus, bb_store_begin(&bus->store));
+}
+
+int bb_worker_begin_synced(bb_worker *worker, busbar *bus)
+{
+    return fence(worker, bus, bb_store_begin_synced(&bus->store));
+}
+
+/* ---- Events that end the process ---- */
+
+static bool poisoned(const busbar *bus, int64_t ends)
+{
+    uint32_t most = bus->options.poison_ends > 0 ? bus->options.poison_ends : POISON_DEFAULT;
+    return ends >= most;
+}
+
+static int withdraw_others(const bb_worker *worker, busbar *bus)
+{
+    int result = BUSBAR_OK;
+    for (bb_worker *other = bus->workers; result == BUSBAR_OK && other; other = other->next) {
+        if (other == worker || !other->noted)
+            continue;
+        result = bb_consumer_withdraw(&bus->store, other->consumer);
+        other->noted = false;
+    }
+    return result;
+}
+
+int bb_worker_note(bb_worker *worker, busbar *bus, busbar_lane lane, int64_t seq, bool *out_poison)
+{
+    int64_t ends = 0;
+    int result = bb_consumer_mark(&bus->store, worker->consumer, lane, seq, &ends);
+    if (result == BUSBAR_OK)
+        result = withdraw_others(worker, bus);
+    if (result < 0)
+        return result;
+    worker->noted = true;
+    *out_poison = poisoned(bus, ends);
+    return BUSBAR_OK;
+}
+
+int bb_worker_mark(bb_worker *worker, busbar *bus, busbar_lane lane, int64_t seq, bool *out_poison)
+{
+    int result = bb_worker_begin_synced(worker, bus);
+    if (result < 0)
+        return result;
+    result = bb_worker_note(worker, bus, lane, seq, out_poison);
+    if (result < 0) {
+        bb_store_rollback(&bus->store);
+        return result;
+    }
+    return bb_store_commit(&bus->store);
+}
+
+bool bb_worker_other_noted(const bb_worker *worker, const busbar *bus)
+{
+    for (const bb_worker *other = bus->workers; other; other = other->next) {
+        if (other != worker && other->noted)
+            return true;
+    }
+    return false;
+}
+
+int bb_worker_withdraw(bb_worker *worker, busbar *bus)
+{
+    int result = bb_worker_begin(worker, bus);
+    if (result < 0)
+        return result;
+    result = bb_consumer_withdraw(&bus->store, worker->consumer);
+    if (result < 0) {
+        bb_store_rollback(&bus->store);
+        return result;
+    }
+    result = bb_store_commit(&bus->store);
+    worker->noted = worker->noted && result < 0;
+    return result;
+}
+
+int bb_worker_passed(bb_worker *worker, busbar *bus)
+{
+    if (worker->careful == 0)
+        return BUSBAR_OK;
+    worker->careful--;
+    worker->noted = false;
+    return bb_consumer_unmark(&bus->store, worker->consumer);
 }

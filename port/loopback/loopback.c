@@ -13,6 +13,7 @@
 typedef struct outcome {
     uint64_t token;
     bool refused;
+    bool unmatched;
     busbar_refusal verdict;
     busbar_reason reason;
 } outcome;
@@ -32,6 +33,7 @@ typedef struct loopback {
     uint32_t window;
     size_t max_message_bytes;
     bool manual_ack;
+    bool unmatched;
     bool link_up;
     bool started;
     bool closed;
@@ -74,6 +76,7 @@ static void settle(loopback *self, uint64_t token, const rule *refusal)
 
     memset(slot, 0, sizeof *slot);
     slot->token = token;
+    slot->unmatched = refusal == NULL && self->unmatched;
     if (refusal != NULL) {
         slot->refused = true;
         slot->verdict = refusal->verdict;
@@ -108,6 +111,12 @@ void busbar_loopback_drop_after(busbar_transport transport, uint32_t message_cou
 {
     loopback *self = transport.ctx;
     self->drop_after = message_count;
+}
+
+void busbar_loopback_unmatched(busbar_transport transport, bool unmatched)
+{
+    loopback *self = transport.ctx;
+    self->unmatched = unmatched;
 }
 
 static void settle_at(loopback *self, size_t index)
@@ -306,6 +315,7 @@ static void report_oldest(loopback *self, busbar_transport_event_fn *fn, void *f
     busbar_transport_event event = new_event(oldest->refused ? BUSBAR_TRANSPORT_REFUSED : BUSBAR_TRANSPORT_ACKED);
 
     event.token = oldest->token;
+    event.unmatched = oldest->unmatched;
     event.verdict = oldest->verdict;
     event.reason = oldest->reason;
     self->settled_count--;

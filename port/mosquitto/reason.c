@@ -83,6 +83,11 @@ bb_mosquitto_outcome bb_mosquitto_reason_outcome(int code)
     return find_code(code).outcome;
 }
 
+bool bb_mosquitto_reason_unmatched(const bb_mosquitto_slot *slot)
+{
+    return slot->outcome == BB_MOSQUITTO_ACKED && slot->code == MQTT_RC_NO_MATCHING_SUBSCRIBERS;
+}
+
 const char *bb_mosquitto_reason_name(int code)
 {
     return find_code(code).name;

@@ -25,6 +25,8 @@ __attribute__((format(printf, 3, 4))) void bb_mosquitto_reason_set(busbar_reason
 
 /* What an acknowledgement with this MQTT 5 reason code means for its message. */
 bb_mosquitto_outcome bb_mosquitto_reason_outcome(int code);
+/* The broker took the message, and nobody was subscribed to its topic. */
+bool bb_mosquitto_reason_unmatched(const bb_mosquitto_slot *slot);
 /* The code's name in the standard; "unknown reason" for others. */
 const char *bb_mosquitto_reason_name(int code);
 /* The MQTT 5 equal of a return code in a CONNACK of MQTT 3.1.1. */

@@ -153,6 +153,7 @@ static void hand_over_outcomes(mqtt_transport *transport, bb_mosquitto_list *set
     while ((slot = bb_mosquitto_list_pop(settled)) != NULL) {
         busbar_transport_event *event = slot->outcome == BB_MOSQUITTO_ACKED ? &acked : &refused;
         event->token = slot->token;
+        event->unmatched = bb_mosquitto_reason_unmatched(slot);
         if (slot->outcome != BB_MOSQUITTO_ACKED) {
             event->verdict = slot->outcome == BB_MOSQUITTO_DEAD ? BUSBAR_REFUSED_DEAD : BUSBAR_REFUSED_RETRY;
             bb_mosquitto_reason_message(&event->reason, slot);

@@ -53,7 +53,8 @@ refuses "option without its value" 2 '--type needs a value' list no.db --type
 refuses "flag with a value" 2 '--json takes no value' list no.db --json=yes
 refuses "option given twice" 2 '--limit is given twice' list no.db --limit 1 --limit 2
 refuses "too many operands" 2 'status takes no argument "b.db"' status a.db b.db
-refuses "far too many operands" 2 'too many arguments' status a b c d e f g
+# shellcheck disable=SC2046 # each number is an operand
+refuses "far too many operands" 2 'too many arguments' status $(seq 100)
 refuses "too few operands" 2 'show needs 2 arguments' show a.db
 refuses "a hostile word is shown harmless" 2 'unknown verb "\x1b[31mred\x07"' "$(printf '\033[31mred\007')"
 

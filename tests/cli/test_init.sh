@@ -5,13 +5,13 @@
 
 run init app.db
 exits "init makes a database" 0
-equal "and says so" "app.db: created, schema 1" "$(cat out)"
+equal "and says so" "app.db: created, schema 2" "$(cat out)"
 empty "without talk" err
 check "only its owner can read it" test -n "$(find app.db -perm 600)"
 equal "it has a write-ahead log" wal "$("$SQL" app.db 'PRAGMA journal_mode')"
 run init app.db
 exits "init again is no mistake" 0
-equal "and says that nothing was to do" "app.db: up to date, schema 1" "$(cat out)"
+equal "and says that nothing was to do" "app.db: up to date, schema 2" "$(cat out)"
 
 "$SQL" own.db 'CREATE TABLE state (n); INSERT INTO state VALUES (7)'
 for verb in status list tail; do
@@ -48,7 +48,7 @@ for verb in init status list tail; do
     refuses "$verb: tables of a newer Busbar" 1 'newer Busbar' "$verb" app.db
 done
 refuses "publish: tables of a newer Busbar" 1 'newer Busbar' publish app.db x
-"$SQL" app.db 'UPDATE busbar_meta SET schema_version = 1'
+"$SQL" app.db 'UPDATE busbar_meta SET schema_version = 2'
 
 mkfifo keep
 "$SQL" app.db 'BEGIN IMMEDIATE' hold <keep >held &

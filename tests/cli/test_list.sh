@@ -55,9 +55,79 @@ equal "JSON has no limit" 300 "$(json out seq | grep -c .)"
 run list many.db --limit 0
 equal "a long table has all rows" 301 "$(grep -c . out)"
 
+# ---- What is not due yet
+"$SQL" app.db "INSERT INTO busbar_later (lane, due_boot, due_ms, delay_ms, kind, session, at_ms, id)
+    SELECT lane, 0, 4102444800000, 0, kind, session, at_ms, 'later' || lane FROM busbar_log_normal, (SELECT 0 AS lane
+    UNION SELECT 1) WHERE seq = 1 ORDER BY lane"
+equal "scheduled events" "later0 later1" "$(ids --state scheduled)"
+equal "of a lane" "later1" "$(ids --state scheduled --lane urgent)"
+equal "of a type" "" "$(ids --state scheduled --type 'x.#')"
+equal "are in no lane yet" "u1 n1 n2 b1" "$(ids)"
+run show app.db later1
+has "one of them" out 'urgent lane, not due yet'
+run drop app.db --type 'door.#' --yes
+equal "dropping gives them up" "" "$(ids --state scheduled)"
+equal "and leaves the log alone" "u1 n1 n2 b1" "$(ids)"
+refuses "show has forgotten it" 3 'no event with the id "later1"' show app.db later1
+
+# ---- How a consumer stands to events, with the times of the first and the last failure
+"$SQL" app.db "INSERT INTO busbar_consumer (id, name, class, pattern) VALUES (1, 'up', 2, '#');
+    UPDATE busbar_meta SET next_consumer = 2;
+    INSERT INTO busbar_cursor (consumer, lane, start, cursor, dead) VALUES (1, 0, 0, 2, 1), (1, 1, 0, 0, 0), (1, 2, 0, 0, 0);
+    INSERT INTO busbar_boot (id, boot) VALUES (900, 'another');
+    INSERT INTO busbar_clock (boot, mono_ms, wall_ms, quality) VALUES (900, 1000, 1770000000000, 2);
+    INSERT INTO busbar_exception (consumer, lane, state, attempts, reason, seq, kind, session, at_ms, id,
+            first_boot, first_ms, last_boot, last_ms)
+        SELECT 1, 0, 3, 4, 'no', seq, kind, session, at_ms, id, 900, 1500, 901, 9 FROM busbar_log_normal WHERE seq = 1;
+    INSERT INTO busbar_exception (consumer, lane, state, attempts, seq, kind, session, at_ms, id)
+        SELECT 1, 0, 4, 0, seq, kind, session, at_ms, id FROM busbar_log_normal WHERE seq = 2"
+run list app.db --consumer up --state dead --json
+equal "a dead letter: when it failed first and last" "dead 4 no 1770000000500 null" \
+    "$(json out state attempts reason first_ms last_ms | tr '\n' ' ' | sed 's/ $//')"
+equal "a parked one" n2 "$(ids --consumer up --state parked)"
+run list app.db --consumer up
+has "a column for it" out 'LAST FAILURE'
+run show app.db n1 --json
+equal "show has it too" 1770000000500 "$(json out consumers/0/first_ms)"
+
+# ---- Redacted data
+run init secret.db
+run publish secret.db card.used --id c1 --source /s --data '{"pin":1234}' --redact
+exits "publish --redact" 0
+run publish secret.db card.used --id c2 --source /s --data '{"pin":5678}'
+run publish secret.db card.seen --id c3 --source /s --data '{"pin":"open"}'
+run list secret.db --json
+lacks "list hides data of the kind" out 1234
+lacks "also of those that come later, without asking" out 5678
+has "and of no other" out open
+equal "says which" "true true false" "$(json out redacted | tr '\n' ' ' | sed 's/ $//')"
+equal "and how much" "12 12 14" "$(json out size_bytes | tr '\n' ' ' | sed 's/ $//')"
+run list secret.db --json --reveal
+has "list --reveal" out 1234
+run list secret.db
+has "a table says it" out '12 B, redacted'
+run show secret.db c1
+lacks "show hides it" out 1234
+has "and says so" out 'data: 12 B, redacted; --reveal shows it'
+run show secret.db c1 --json
+equal "as JSON" true "$(json out redacted)"
+lacks "which has none either" out 1234
+run show secret.db c1 --reveal
+has "show --reveal" out 1234
+run tail secret.db --json
+lacks "tail leaves the event out" out c1
+has "and says so" err 'the data of the event c1 are redacted; it is left out'
+has "others are printed" out open
+run tail secret.db --json --reveal
+has "tail --reveal" out 1234
+run tail secret.db
+lacks "without --json it shows no data" out 1234
+refuses "publish --ndjson redacts nothing" 2 '--redact does not go with --ndjson' publish secret.db --ndjson --redact
+
 refuses "no such consumer" 3 'there is no consumer "nobody"' list app.db --consumer nobody
 refuses "a state without consumer" 2 '--state needs --consumer' list app.db --state dead
-refuses "bad state" 2 '--state is pending, retry, dead, parked or done' list app.db --consumer c --state gone
+refuses "bad state" 2 '--state is pending, retry, dead, parked, done or scheduled' list app.db --consumer c --state gone
+refuses "scheduled for a consumer" 2 'does not go with --consumer' list app.db --consumer c --state scheduled
 refuses "bad lane" 2 '--lane is urgent, normal or bulk' list app.db --lane x
 refuses "bad limit" 2 '--limit is a number' list app.db --limit -1
 refuses "bad pattern" 2 '--type "a..b"' list app.db --type a..b

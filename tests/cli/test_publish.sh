@@ -103,4 +103,30 @@ equal "P1: nothing of that was stored" "$before" "$(count)"
 dd if=/dev/zero of=large bs=65536 count=256 2>/dev/null
 run publish app.db a --data @large --datacontenttype application/octet-stream
 exits "data of 16 MiB" 0
+# ---- Scheduling
+
+waiting() {
+    "$SQL" app.db 'SELECT count(*) FROM busbar_later'
+}
+
+before=$(count)
+run publish app.db later.a --delay 10m
+exits "publish with a delay" 0
+check "prints an id" grep -qE '^[0-9a-z]{20}-nl1$' out
+run publish app.db later.a --not-before 2999-12-01T08:00:00Z --id at-eight --source /s --lane bulk
+equal "and with a time and a given id" at-eight "$(cat out)"
+equal "both wait" 2 "$(waiting)"
+equal "and are in no lane" "$before" "$(count)"
+run publish app.db later.a --not-before 2999-12-01T08:00:00Z --id at-eight --source /s
+has "P5: the id is known while it waits" err 'stored already; nothing was stored'
+equal "the time is UTC" 32501030400000 "$("$SQL" app.db 'SELECT due_ms FROM busbar_later WHERE due_boot = 0')"
+refuses "a delay without a unit" 2 '--delay is a duration with a unit' publish app.db a --delay 10
+refuses "no delay" 2 '--delay' publish app.db a --delay 0s
+refuses "a time that is none" 2 '--not-before is a time' publish app.db a --not-before tomorrow
+refuses "a time before 1970" 2 '--not-before is a time' publish app.db a --not-before 1969-12-31T00:00:00Z
+refuses "both" 2 'do not go together' publish app.db a --delay 1s --not-before 2999-12-01T08:00:00Z
+printf '%s\n' '{}' >one.ndjson
+refuses "a delay of a stream" 2 '--delay does not go with --ndjson' publish app.db --ndjson one.ndjson --delay 1s
+equal "nothing more waits" 2 "$(waiting)"
+
 finish

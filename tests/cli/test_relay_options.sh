@@ -30,8 +30,32 @@ refused "no window" '--window is 1 or more' --url mqtt://h --topic t --window 0
 refused "a window beyond the limit" '--window is a number up to 10000' --url mqtt://h --topic t --window 10001
 refused "a rate that is none" '--rate is a number' --url mqtt://h --topic t --rate fast
 refused "an unknown version" '--mqtt is 5, 3.1.1 or auto' --url mqtt://h --topic t --mqtt 4
+refused "a policy that is none" '--unmatched is accept, count or hold' --url mqtt://h --topic t --unmatched keep
 refused "authorities without TLS" 'need an mqtts:// URL' --url mqtt://h --topic t --ca app.db
 refused "a certificate without its key" 'need each other' --url mqtts://h --topic t --cert app.db
+for word in source '' /pump; do
+    refused "no match: \"$word\"" '--match is ATTRIBUTE=VALUE' --url mqtt://h --topic t --match "$word"
+done
+refused "a match in the other option" '--match-not is ATTRIBUTE=VALUE' --url mqtt://h --topic t --match-not source
+for name in '' Source so-urce "$(printf '%065d' 0)"; do
+    refused "the attribute \"$name\"" "\"$name\" is no attribute" --url mqtt://h --topic t --match "$name=x"
+done
+for name in time data specversion; do
+    refused "the attribute \"$name\"" "does not look at \"$name\"" --url mqtt://h --topic t --match-not "$name=x"
+done
+for value in '' '*' '**' '*x*'; do
+    refused "the value \"$value\"" 'the value of "source" is a text, a beginning and *' --url mqtt://h --topic t \
+        --match "source=$value"
+done
+refused "a value beyond the limit" 'is longer than 4096 bytes' --url mqtt://h --topic t \
+    --match "site=$(printf '%04097d' 0)"
+set --
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    set -- "$@" --match site=a --match-not "site=$i" --match "source=/$i*"
+done
+refused "sixty matches are heard" 'relay needs --url' --topic t "$@"
+refused "one more is too many" 'given too often; 60 times at most' --topic t "$@" --match site=b
+refused "a value that no event can have" 'filter' --url mqtt://127.0.0.1:1 --topic t --match "site=$(printf '\377')"
 refused "a bad topic" 'topic template' --url mqtt://127.0.0.1:1 --topic 'events/{typ}'
 refused "a bad name" 'a consumer' --url mqtt://127.0.0.1:1 --topic t --name 'a b'
 refused "a bad pattern" 'pattern' --url mqtt://127.0.0.1:1 --topic t --type a..b
@@ -68,10 +92,17 @@ config "a huge number" 'the value of "rate" must be' '{"rate": 1e300}'
 config "an object as a value" 'the value of "topic" must be' '{"topic": {}}'
 config "null" 'the value of "topic" must be' '{"topic": null}'
 config "a flag that is no truth" 'the value of "drain" must be true or false' '{"drain": "yes"}'
+config "a match that is no text" 'the value of "match" must be a string or an array of strings' '{"match": 5}'
+config "a match among others" 'the value of "match-not" must be' '{"match-not": ["site=a", {}]}'
+config "too many matches" '"match" has too many values; 64 at most' \
+    "{\"match\": [$(printf '"a=b",%.0s' 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 \
+        32 33 34 35 36 37 38 39 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62 63 64)\"a=b\"]}"
 config "a NUL in a text" 'holds a NUL character' '{"topic": "a\u0000b"}'
 refuses "no configuration" 1 'nofile: cannot be opened' relay app.db --config nofile
 printf '{"url": "mqtt://h", "topic": "t", "qos": 7}' >config.json
 refused "a value out of range" '--qos is a number up to 2' --config config.json
+printf '{"url": "mqtt://h", "topic": "t", "match": ["site=a", "Site=b"]}' >config.json
+refused "a match in the configuration" '"Site" is no attribute' --config config.json
 printf '{"url": "mqtt://h"}' >config.json
 refused "a configuration that is not all" 'relay needs --topic' --config config.json
 

@@ -65,6 +65,7 @@ static void on_event(const busbar_transport_event *event, void *context)
         break;
     case BUSBAR_TRANSPORT_ACKED:
         host->acked++;
+        host->unmatched += event->unmatched;
         host->last_token = event->token;
         break;
     case BUSBAR_TRANSPORT_REFUSED:

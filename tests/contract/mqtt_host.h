@@ -11,7 +11,7 @@
 
 typedef struct mqtt_host {
     busbar_transport transport;
-    unsigned ups, downs, acked, refused;
+    unsigned ups, downs, acked, unmatched, refused;
     bool up;
     uint64_t last_token;
     busbar_transport_event last_up;

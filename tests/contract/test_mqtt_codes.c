@@ -183,7 +183,7 @@ static void expect_words(const busbar_reason *reason, unsigned code)
 
 static void expect_outcome(answers *it, unsigned code, uint8_t qos)
 {
-    unsigned acked = it->host.acked, refused = it->host.refused, downs = it->host.downs;
+    unsigned acked = it->host.acked, unmatched = it->host.unmatched, refused = it->host.refused, downs = it->host.downs;
     char expected = of_messages[code];
 
     send_code(it, code, qos);
@@ -191,6 +191,7 @@ static void expect_outcome(answers *it, unsigned code, uint8_t qos)
         mqtt_host_idle(&it->host, 1);
     }
     assert_int_equal(it->host.acked - acked, expected == 'a');
+    assert_int_equal(it->host.unmatched - unmatched, code == 0x10 && qos == 1); /* the library keeps that of PUBREC */
     assert_int_equal(it->host.refused - refused, expected == 'r' || expected == 'd');
     assert_int_equal(it->host.downs - downs, expected == 'l');
     if (expected == 'r' || expected == 'd') {

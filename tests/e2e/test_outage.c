@@ -103,6 +103,23 @@ static void P3_a_killed_broker_costs_the_relay_nothing_but_duplicates(void **sta
     interrupt_drain(it);
 }
 
+/* ---- Nobody is subscribed ------------------------------------------------------------------------------------------------ */
+
+static void P6_what_nobody_is_subscribed_to_is_held_back_if_the_relay_is_told_so(void **state)
+{
+    scene *it = *state;
+    scene_publish(it, &it->publisher, "pump", "200");
+    it->broker = broker_start_on(it->port, NULL);
+    scene_start_relay(it, &it->worker, "relay.log", WINDOW_TEXT, "0", "--unmatched=hold");
+    scene_await_integer(it, "SELECT count(*) FROM busbar_consumer WHERE last_error LIKE 'nobody is subscribed%'", 1);
+    assert_int_equal(scene_integer(it, "SELECT sum(delivered) FROM busbar_cursor"), 0);
+    it->receiver = receiver_start(it->port);
+    assert_arrived(it, "pump", 200, 0);
+    scene_await_integer(it, "SELECT sum(delivered) FROM busbar_cursor", 201);
+    assert_int_equal(scene_integer(it, "SELECT count(*) FROM busbar_exception"), 0);
+    process_stop(&it->worker);
+}
+
 int main(void)
 {
     const struct CMUnitTest cases[] = {
@@ -114,6 +131,8 @@ int main(void)
                                         scene_tear_down),
         cmocka_unit_test_setup_teardown(P3_a_killed_broker_costs_the_relay_nothing_but_duplicates, scene_set_up,
                                         scene_tear_down),
+        cmocka_unit_test_setup_teardown(P6_what_nobody_is_subscribed_to_is_held_back_if_the_relay_is_told_so,
+                                        scene_set_up, scene_tear_down),
     };
     return scene_run(cases);
 }

@@ -221,6 +221,10 @@ static void publish_all(history *h)
     for (int i = 0; !try_publish(h, registered); i++)
         assert_true(i < 2);
     assert_int_equal(stored(h), 4);
+    busbar_event later = event_of("a.f");
+    later.delay_ms = 500;
+    for (int i = 0; !try_publish(h, later); i++)
+        assert_true(i < 2);
 }
 
 static void work(history *h)
@@ -266,6 +270,19 @@ static void look(history *h)
     (void)went_well(bus, busbar_list(bus, &query, see, NULL));
     (void)went_well(bus, busbar_show(bus, h->published[0], see, see_standing, NULL));
     (void)went_well(bus, busbar_show(bus, "given", see, see_standing, NULL));
+}
+
+/* What was relayed is relayed once more, and at once; nothing is given up. */
+static void act(history *h)
+{
+    busbar_selector again = {.size = sizeof again, .consumer = "up", .pattern = "a.#", .limit = 3};
+    busbar_selector given = {.size = sizeof given, .consumer = "up", .id = "given"};
+    busbar_selector none = {.size = sizeof none, .pattern = "no.such"};
+    uint64_t count = 0;
+    (void)went_well(h->f.bus, busbar_act(h->f.bus, &again, BUSBAR_ACTION_REPLAY, &count));
+    (void)went_well(h->f.bus, busbar_act(h->f.bus, &given, BUSBAR_ACTION_REPLAY, &count));
+    (void)went_well(h->f.bus, busbar_act(h->f.bus, &again, BUSBAR_ACTION_RETRY, &count));
+    (void)went_well(h->f.bus, busbar_act(h->f.bus, &none, BUSBAR_ACTION_DROP, &count));
 }
 
 static void check(history *h)
@@ -328,6 +345,7 @@ static bool run(int64_t n, bool allocation, int code, bool rolls_back)
     publish_all(&h);
     work(&h);
     look(&h);
+    act(&h);
     assert_int_equal(busbar_close(h.f.bus), BUSBAR_OK);
     open_bus(&h);
     add_consumers(&h);

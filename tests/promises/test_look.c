@@ -275,6 +275,111 @@ static void retention_keeps_what_somebody_needs(void **unused)
     fixture_close(&f);
 }
 
+/* ---- Times of failures, scheduled events, redaction ---- */
+
+static int note_times(const busbar_record *event, const busbar_standing *standing, void *ctx)
+{
+    (void)event;
+    memcpy(ctx, standing, sizeof *standing);
+    return 0;
+}
+
+static void a_standing_tells_when_the_event_failed_first_and_last(void **unused)
+{
+    (void)unused;
+    fixture f;
+    busbar_standing last;
+    busbar_handler handler = HANDLER;
+    handler.retry.base_ms = handler.retry.cap_ms = 60000;
+    handler.retry.jitter = BUSBAR_JITTER_NONE;
+    fixture_open(&f);
+    assert_code(f.bus, busbar_subscribe(f.bus, &handler, 1), BUSBAR_OK);
+    publish(f.bus, "a.retry");
+    settle(&f, 100);
+    busbar_query query = {.size = sizeof query, .consumer = "h", .state = BUSBAR_STATE_RETRY};
+    assert_code(f.bus, busbar_list(f.bus, &query, note_times, &last), BUSBAR_OK);
+    int64_t first_ms = last.first_ms;
+    assert_int_equal(last.last_ms, first_ms);
+    assert_true(first_ms >= BUSBAR_SIM_WALL_MS && first_ms < BUSBAR_SIM_WALL_MS + 1000);
+    busbar_sim_advance(f.sim, UINT64_C(60000000));
+    settle(&f, 100);
+    assert_code(f.bus, busbar_list(f.bus, &query, note_times, &last), BUSBAR_OK);
+    assert_int_equal(last.attempts, 2);
+    assert_int_equal(last.first_ms, first_ms);
+    assert_true(last.last_ms >= first_ms + 60000 && last.last_ms < first_ms + 61000);
+    publish(f.bus, "a.new");
+    query.state = BUSBAR_STATE_PENDING;
+    assert_code(f.bus, busbar_list(f.bus, &query, note_times, &last), BUSBAR_OK);
+    assert_true(last.first_ms == BUSBAR_TIME_UNKNOWN && last.last_ms == BUSBAR_TIME_UNKNOWN);
+    fixture_close(&f);
+}
+
+static void what_is_not_due_yet_is_listed_and_shown_on_request(void **unused)
+{
+    (void)unused;
+    fixture f;
+    busbar_id id;
+    prepare(&f);
+    busbar_event event = event_of("a.later");
+    event.delay_ms = 3600000;
+    assert_code(f.bus, busbar_publish(f.bus, &event, &id), BUSBAR_OK);
+    event.lane = BUSBAR_BULK;
+    assert_code(f.bus, busbar_publish(f.bus, &event, NULL), BUSBAR_OK);
+    assert_listed(&f, (busbar_query){.pattern = "a.later"}, "");
+    assert_listed(&f, (busbar_query){.state = BUSBAR_STATE_SCHEDULED}, "a.later:- a.later:- ");
+    assert_listed(&f, (busbar_query){.state = BUSBAR_STATE_SCHEDULED, .limit = 1}, "a.later:- ");
+    assert_listed(&f, (busbar_query){.state = BUSBAR_STATE_SCHEDULED, .pattern = "b"}, "");
+    assert_listed(&f, (busbar_query){.state = BUSBAR_STATE_SCHEDULED, .after_seq = {1, 1, 0}}, "a.later:- ");
+    seen s = {.f = &f};
+    assert_code(f.bus, busbar_show(f.bus, id.text, note, NULL, &s), BUSBAR_OK);
+    assert_string_equal(s.text, "a.later:- ");
+    busbar_query query = {.size = sizeof query, .consumer = "h", .state = BUSBAR_STATE_SCHEDULED};
+    assert_code(f.bus, busbar_list(f.bus, &query, note, &s), BUSBAR_EINVAL);
+    query.state = (busbar_state)(BUSBAR_STATE_SCHEDULED + 1);
+    assert_code(f.bus, busbar_list(f.bus, &query, note, &s), BUSBAR_EINVAL);
+    fixture_close(&f);
+}
+
+static int count_redacted(const busbar_record *event, const busbar_standing *standing, void *ctx)
+{
+    (void)standing;
+    *(int *)ctx += event->redact;
+    return 0;
+}
+
+static void assert_redacted(fixture *f, int expected)
+{
+    int count = 0;
+    busbar_query query = {.size = sizeof query};
+    assert_code(f->bus, busbar_list(f->bus, &query, count_redacted, &count), BUSBAR_OK);
+    assert_int_equal(count, expected);
+}
+
+static void a_kind_is_redacted_from_its_registration_on_and_no_rollback_shows_its_data(void **unused)
+{
+    (void)unused;
+    fixture f;
+    busbar_kind kind;
+    busbar_kind_desc desc = {.size = sizeof desc, .type = "card.used", .redact = true};
+    fixture_open(&f);
+    publish(f.bus, "card.used");
+    publish(f.bus, "card.seen");
+    assert_redacted(&f, 0);
+    sql(f.db, "BEGIN");
+    assert_code(f.bus, busbar_kind_register(f.bus, &desc, &kind), BUSBAR_OK);
+    sql(f.db, "ROLLBACK");
+    assert_redacted(&f, 0);
+    busbar_event event = {.size = sizeof event, .kind = kind};
+    assert_code(f.bus, busbar_publish(f.bus, &event, NULL), BUSBAR_OK);
+    assert_redacted(&f, 2);
+    fixture_reopen_bus(&f); /* another handle does not ask for it */
+    desc.redact = false;
+    assert_code(f.bus, busbar_kind_register(f.bus, &desc, &kind), BUSBAR_OK);
+    publish(f.bus, "card.used");
+    assert_redacted(&f, 3);
+    fixture_close(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +391,9 @@ int main(void)
         cmocka_unit_test(status_tells_positions_sizes_and_ages),
         cmocka_unit_test(everything_here_works_read_only),
         cmocka_unit_test(retention_keeps_what_somebody_needs),
+        cmocka_unit_test(a_standing_tells_when_the_event_failed_first_and_last),
+        cmocka_unit_test(what_is_not_due_yet_is_listed_and_shown_on_request),
+        cmocka_unit_test(a_kind_is_redacted_from_its_registration_on_and_no_rollback_shows_its_data),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

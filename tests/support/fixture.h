@@ -54,7 +54,7 @@ void assert_code(const busbar *bus, int code, int expected);
 
 /* The progress of a consumer in a lane. */
 busbar_progress progress_of(busbar *bus, const char *consumer, busbar_lane lane);
-/* P8: head - start = filtered + delivered + dead + expired + evicted + retrying + (head - cursor), in every lane. */
+/* P8: head - start + replayed = filtered + delivered + dead + expired + evicted + retrying + (head - cursor), in every lane. */
 void assert_balanced(busbar *bus, const char *consumer);
 
 #endif

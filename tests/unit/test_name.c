@@ -22,7 +22,8 @@ static void states_have_names(void **state)
     assert_string_equal(busbar_state_name(BUSBAR_STATE_DEAD), "dead");
     assert_string_equal(busbar_state_name(BUSBAR_STATE_PARKED), "parked");
     assert_string_equal(busbar_state_name(BUSBAR_STATE_DONE), "done");
-    assert_null(busbar_state_name((busbar_state)6));
+    assert_string_equal(busbar_state_name(BUSBAR_STATE_SCHEDULED), "scheduled");
+    assert_null(busbar_state_name((busbar_state)7));
 }
 
 int main(void)

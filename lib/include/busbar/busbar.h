@@ -43,7 +43,7 @@ extern "C" {
 #define BUSBAR_VERSION_MAJOR  0
 #define BUSBAR_VERSION_MINOR  1
 #define BUSBAR_VERSION_PATCH  0
-#define BUSBAR_SCHEMA_VERSION 1
+#define BUSBAR_SCHEMA_VERSION 2
 
 /* Limits, in bytes of UTF-8 unless named otherwise. Longer input is refused, never cut. */
 #define BUSBAR_TYPE_MAX            255
@@ -95,12 +95,17 @@ extern "C" {
     X(EPATTERN, -33, "the type pattern is malformed")                                                                  \
     X(ETOPIC, -34, "the topic template is malformed")                                                                  \
     X(EEVENT, -35, "not a CloudEvent in JSON format")                                                                  \
+    X(EFILTER, -36, "the filter is malformed: an unknown operation or attribute, no value, too deep or too large")     \
+    X(ERETRY, -37, "the retry policy is out of range")                                                                 \
+    X(ESCHEDULE, -38, "both delay_ms and not_before_ms are given, or one is out of range")                             \
     /* expected outcomes */                                                                                            \
     X(ENOTFOUND, -50, "there is no such thing")                                                                        \
     X(EEXISTS, -51, "a consumer of this name is already registered on this handle")                                    \
     X(ECLASS, -52, "the name belongs to a consumer of the other class (subscription, route)")                          \
     X(EREMOVED, -54, "the consumer was removed by another handle: register it again")                                  \
     X(ELEASE, -53, "another worker holds this consumer")                                                               \
+    X(EREFUSED, -55, "an inline handler refused the event")                                                            \
+    X(EBOUND, -56, "as many events of the consumer wait for retry as may; go on when some are through")                \
     /* environment: SQLite and the platform */                                                                         \
     X(ENOMEM, -70, "out of memory")                                                                                    \
     X(ELOCKED, -71, "the database is locked by another connection; try again")                                         \
@@ -153,6 +158,29 @@ typedef struct sqlite3 sqlite3;
 
 struct busbar_sqlite; /* busbar/sqlite.h */
 
+/* What an observer is told of. For counting and logging: it may call nothing of the bus but busbar_error_… and …_name. */
+typedef enum busbar_observed {
+    BUSBAR_OBSERVED_PUBLISHED = 1, /* by this handle; void if the transaction rolls back */
+    BUSBAR_OBSERVED_DELIVERED = 2,
+    BUSBAR_OBSERVED_FAILED = 3, /* and to be tried again */
+    BUSBAR_OBSERVED_DEAD = 4
+} busbar_observed;
+
+/* Valid until the observer returns. All but PUBLISHED are told when the outcome is written; should its commit fail, the
+   event is handled, and told, once more. */
+typedef struct busbar_observation {
+    size_t size;
+    busbar_observed what;
+    const char *consumer; /* NULL: PUBLISHED */
+    int lane;             /* a busbar_lane */
+    int64_t seq;
+    const char *type;   /* NULL: not known any more */
+    uint32_t attempts;  /* FAILED, DEAD */
+    const char *reason; /* FAILED, DEAD; may be NULL */
+} busbar_observation;
+
+typedef void busbar_observer_fn(const busbar_observation *observation, void *ctx);
+
 typedef struct busbar_options {
     size_t size;                        /* sizeof(busbar_options) */
     const busbar_port *port;            /* required; must outlive the handle */
@@ -164,7 +192,12 @@ typedef struct busbar_options {
     uint32_t write_hold_us;             /* longest hold of the write lock by step(), but for one event; 0: 2,000 */
     uint32_t keep_events;               /* finished events kept per lane for people to look at; 0: 1,000 */
     uint32_t keep_ids;                  /* caller-given ids remembered for deduplication; 0: 100,000 */
-    sqlite3 *checkpoint_db;             /* another connection to the same file, see busbar_wal_race(); NULL: none */
+    uint32_t keep_dead;                 /* dead letters kept per consumer, the newest; 0: 10,000 */
+    uint64_t keep_dead_ms;              /* and so long after their last failure, counted within a boot; 0: for ever */
+    uint32_t poison_ends;         /* an event that was alone in hand at so many ends of the process is dead; 0: 3 */
+    busbar_observer_fn *observer; /* NULL: none */
+    void *observer_ctx;
+    sqlite3 *checkpoint_db; /* another connection to the same file, see busbar_wal_race(); NULL: none */
 } busbar_options;
 
 /*
@@ -205,6 +238,31 @@ BUSBAR_API int busbar_close(busbar *bus);
  * Returns BUSBAR_OK (also when nothing was to do); BUSBAR_ESCHEMANEWER; BUSBAR_EMISUSE inside a handler.
  */
 BUSBAR_API int busbar_migrate(busbar *bus);
+
+/* ---- Retry ---------------------------------------------------------------------------------------------------------- */
+
+/* How chance shortens or stretches a wait, so that many devices do not come back at once. */
+typedef enum busbar_jitter {
+    BUSBAR_JITTER_EQUAL = 0,        /* between half of the wait and all of it */
+    BUSBAR_JITTER_FULL = 1,         /* between nothing and all of it */
+    BUSBAR_JITTER_DECORRELATED = 2, /* between base and three times the last wait */
+    BUSBAR_JITTER_NONE = 3
+} busbar_jitter;
+
+#define BUSBAR_UNLIMITED UINT32_MAX /* max_attempts: never give up */
+
+/*
+ * How a failing event is tried again: after base, 2 base, 4 base … but at most cap, each wait with jitter. Waiting runs on
+ * monotonic time; a restart of the machine ends it. The event becomes a dead letter with its last attempt, or when it has
+ * been failing for max_age_ms, whichever is first.
+ */
+typedef struct busbar_retry {
+    uint32_t base_ms;      /* 0: 1,000 */
+    uint32_t cap_ms;       /* 0: 300,000 */
+    uint32_t max_attempts; /* 0: 10; BUSBAR_UNLIMITED */
+    busbar_jitter jitter;
+    uint64_t max_age_ms; /* since the first failure, counted while the machine runs; 0: no limit */
+} busbar_retry;
 
 /* ---- Events --------------------------------------------------------------------------------------------------------- */
 
@@ -255,12 +313,21 @@ typedef struct busbar_event {
     size_t extension_count;
     busbar_lane lane;
     uint64_t ttl_ms; /* worthless after so long; 0: never. Becomes the message expiry where a transport has one */
+    const busbar_retry *retry; /* instead of each consumer's own policy; NULL: that */
+    /*
+     * Scheduling: the event waits, and is appended to its lane, where its order begins, when it is due; its time to live
+     * runs from then on. Some handle with a consumer must be stepping. delay_ms runs on monotonic time: an event that waited
+     * over a restart of the machine is due by wall time if that was trusted before and after, else it waits anew (never too
+     * early). not_before_ms is UTC wall time, and waits until the clock is trusted. At most one of the two; 0: now.
+     */
+    uint64_t delay_ms;
+    int64_t not_before_ms;
 } busbar_event;
 
 /* The identity of a stored event. */
 typedef struct busbar_id {
     busbar_lane lane;
-    int64_t seq;                  /* position in the lane: 1, 2, 3, … in commit order */
+    int64_t seq; /* position in the lane: 1, 2, 3, … in commit order; 0: not appended yet (scheduled) */
     char text[BUSBAR_ID_MAX + 1]; /* CloudEvents id */
 } busbar_id;
 
@@ -270,9 +337,10 @@ typedef struct busbar_id {
  * is void. out_id may be NULL. Everything is checked before anything is written: on any error the event is not stored, and
  * the caller's transaction is as before and usable, but for BUSBAR_EROLLEDBACK.
  * Returns BUSBAR_OK; BUSBAR_DUPLICATE (positive): an event of this source with this given id is stored already: nothing
- * was stored, *out_id is the first one's; BUSBAR_ETYPE … BUSBAR_ELANE for a bad field; BUSBAR_EINVAL (NULL, size, a kind
- * of another handle); BUSBAR_ENOTXN; BUSBAR_ERANDOM; BUSBAR_ESCHEMANEWER; BUSBAR_ELOCKED, BUSBAR_ESTALE,
- * BUSBAR_EROLLEDBACK, BUSBAR_EFULL and the other environment codes. Legal inside handlers.
+ * was stored, *out_id is the first one's; BUSBAR_EREFUSED: an inline handler refused it, and says why in the detail;
+ * BUSBAR_ESCHEDULE; BUSBAR_EBOUND: 100,000 scheduled events wait, the most that may; BUSBAR_ETYPE … BUSBAR_ELANE for a bad
+ * field; BUSBAR_EINVAL (NULL, size, a kind of another handle); BUSBAR_ENOTXN; BUSBAR_ERANDOM; BUSBAR_ESCHEMANEWER;
+ * BUSBAR_ELOCKED, BUSBAR_ESTALE, BUSBAR_EROLLEDBACK, BUSBAR_EFULL and the other environment codes. Legal inside handlers.
  */
 BUSBAR_API int busbar_publish(busbar *bus, const busbar_event *event, busbar_id *out_id);
 
@@ -283,6 +351,7 @@ typedef struct busbar_kind_desc {
     const char *source;
     const char *datacontenttype;
     const char *dataschema;
+    bool redact; /* data is not for the eyes of those who look at the queue: `busbar list` and `show` leave it out */
 } busbar_kind_desc;
 
 /*
@@ -314,6 +383,7 @@ typedef struct busbar_record {
     bool data_is_json; /* data is valid JSON text */
     uint64_t ttl_ms;
     uint32_t attempt; /* 1 at first delivery */
+    bool redact;      /* data is not to be shown or logged: see busbar_kind_desc */
 } busbar_record;
 
 /*
@@ -344,13 +414,15 @@ BUSBAR_API void busbar_decoded_free(busbar_decoded *decoded);
 typedef enum busbar_verdict {
     BUSBAR_DONE = 0, /* finished; transactional: what the handler wrote is kept */
     BUSBAR_RETRY =
-        1,          /* failed; try again later, by the retry policy; transactional: what the handler wrote is undone */
-    BUSBAR_DEAD = 2 /* can never succeed; kept as a dead letter; transactional: what the handler wrote is undone */
+        1,           /* failed; try again later, by the retry policy; transactional: what the handler wrote is undone */
+    BUSBAR_DEAD = 2, /* can never succeed; kept as a dead letter; transactional: what the handler wrote is undone */
+    BUSBAR_WAIT = 3  /* not now: as RETRY, but no attempt is spent. Something else than the event is to blame */
 } busbar_verdict;
 
 /*
  * Handles one event. Runs inside busbar_step(), on its thread. `event` is valid until the function returns. reason->text
- * may be set on RETRY and DEAD and is kept with the event. Anything but the three verdicts counts as BUSBAR_RETRY.
+ * may be set on all but DONE and is kept with the event; reason->retry_after_ms, on RETRY and WAIT, names the time until
+ * the next attempt instead of the policy. Anything but these verdicts counts as BUSBAR_RETRY.
  */
 typedef busbar_verdict busbar_handler_fn(busbar *bus, const busbar_record *event, busbar_reason *reason, void *ctx);
 
@@ -370,16 +442,53 @@ typedef enum busbar_delivery {
      * The handler runs outside any transaction, for slow or external effects, and sees only events that would survive a
      * power cut. At least once: an event whose handling was not recorded is handled again.
      */
-    BUSBAR_OUTSIDE = 1
+    BUSBAR_OUTSIDE = 1,
+    /*
+     * The handler runs inside busbar_publish(), in the publisher's transaction, for events that this handle publishes. What
+     * it writes commits with the event. Any verdict but DONE refuses the event: nothing of it is stored, and publishing
+     * returns BUSBAR_EREFUSED with the reason. Not durable: it has a name, but no progress.
+     */
+    BUSBAR_INLINE = 2
 } busbar_delivery;
 
-/* How a failing event is tried again: after base, 2 base, 4 base … but at most cap, each wait shortened by up to half at
-   random. Waiting runs on monotonic time; a restart of the machine ends it. */
-typedef struct busbar_retry {
-    uint32_t base_ms;      /* 0: 1,000 */
-    uint32_t cap_ms;       /* 0: 300,000 */
-    uint32_t max_attempts; /* the last attempt makes the event a dead letter; 0: 10 */
-} busbar_retry;
+/* What a failing event holds up, within its lane. */
+typedef enum busbar_order {
+    BUSBAR_ORDER_NONE = 0,  /* nothing: those behind it go on */
+    BUSBAR_ORDER_KEY = 1,   /* later events of the same key: they are parked, and leave in order */
+    BUSBAR_ORDER_STRICT = 2 /* its lane */
+} busbar_order;
+
+/* Sets of lanes. */
+#define BUSBAR_LANES_ALL    0u
+#define BUSBAR_LANES_NORMAL (1u << BUSBAR_NORMAL)
+#define BUSBAR_LANES_URGENT (1u << BUSBAR_URGENT)
+#define BUSBAR_LANES_BULK   (1u << BUSBAR_BULK)
+
+/*
+ * Which events a consumer wants, beside its pattern; as in the filters of the CloudEvents Subscriptions API 0.1. `attribute`
+ * is "source", "subject", "type", "id", "key", "datacontenttype", "dataschema", or an extension's name; an event without
+ * the attribute does not match EXACT, PREFIX and SUFFIX. Booleans and integers compare as CloudEvents writes them. Depth at
+ * most BUSBAR_FILTER_DEPTH_MAX, nodes in all at most BUSBAR_FILTER_NODES_MAX.
+ */
+typedef enum busbar_filter_op {
+    BUSBAR_FILTER_EXACT = 1,
+    BUSBAR_FILTER_PREFIX = 2,
+    BUSBAR_FILTER_SUFFIX = 3,
+    BUSBAR_FILTER_ALL = 4, /* of `filters`; at least one */
+    BUSBAR_FILTER_ANY = 5,
+    BUSBAR_FILTER_NOT = 6 /* of the one filter */
+} busbar_filter_op;
+
+typedef struct busbar_filter {
+    busbar_filter_op op;
+    const char *attribute; /* EXACT, PREFIX, SUFFIX */
+    const char *value;     /* not empty */
+    const struct busbar_filter *filters;
+    size_t filter_count;
+} busbar_filter;
+
+#define BUSBAR_FILTER_DEPTH_MAX 8
+#define BUSBAR_FILTER_NODES_MAX 64
 
 /*
  * A subscription: a durable, named reader with a handler. The name is its identity: its progress is kept under it, and the
@@ -394,6 +503,18 @@ typedef struct busbar_handler {
     busbar_start start;
     busbar_delivery delivery;
     busbar_retry retry;
+    const busbar_filter *filter; /* NULL: none. Copied */
+    busbar_order order;
+    uint32_t lanes;    /* BUSBAR_LANES_…; events of others are passed over */
+    uint32_t share;    /* of so many events at least one is of each lane that waits, whatever is more urgent; 0: 32 */
+    uint32_t limit_ms; /* how long a handler may take before the status calls it stuck; it is not killed. 0: 30,000 */
+    /*
+     * Types of events to publish when an event is done, and when it becomes a dead letter; NULL: none. They commit with the
+     * outcome, carry the event's subject, key, lane, traceparent, tracestate and correlationid (if it has none, its id), and
+     * its id as causationid. That of a failure has {"reason", "attempts"} as data. Not for inline handlers.
+     */
+    const char *on_success;
+    const char *on_failure;
 } busbar_handler;
 
 /*
@@ -418,7 +539,16 @@ typedef enum busbar_qos {
     BUSBAR_QOS_0 = 3 /* the transport's acceptance counts as delivery: events can be lost on the way */
 } busbar_qos;
 
-/* An outward route. After a kill at most window + ack_group messages are sent a second time. */
+/* An acknowledgement that says that nobody was there to receive the message (MQTT 5, 0x10 "no matching subscribers"). */
+typedef enum busbar_unmatched {
+    BUSBAR_UNMATCHED_ACCEPT = 0, /* delivered */
+    BUSBAR_UNMATCHED_COUNT = 1,  /* delivered, and counted as unmatched in the status */
+    BUSBAR_UNMATCHED_HOLD = 2    /* not delivered: the route waits, by its retry policy, until somebody is there */
+} busbar_unmatched;
+
+/*
+ * An outward route. With BUSBAR_ORDER_STRICT one message of a lane, and with BUSBAR_ORDER_KEY one message of a key, is on
+ * its way at a time: a refused one could not be overtaken otherwise. After a kill at most window + ack_group messages are sent a second time. */
 typedef struct busbar_route {
     size_t size;         /* sizeof(busbar_route) */
     const char *name;    /* required: its identity, under which its progress is kept */
@@ -432,6 +562,11 @@ typedef struct busbar_route {
     uint32_t rate_per_s;   /* messages per second, at most; 0: no limit */
     busbar_start start;
     busbar_retry retry;
+    const busbar_filter *filter; /* NULL: none. Copied */
+    busbar_order order;
+    uint32_t lanes; /* as in busbar_handler */
+    uint32_t share;
+    busbar_unmatched unmatched;
 } busbar_route;
 
 /*
@@ -476,21 +611,22 @@ BUSBAR_API int busbar_fd(busbar *bus);
 
 typedef enum busbar_state {
     BUSBAR_STATE_ANY = 0,
-    BUSBAR_STATE_PENDING = 1, /* not yet reached by the consumer, and wanted by it */
-    BUSBAR_STATE_RETRY = 2,   /* failed, waiting for its next attempt */
-    BUSBAR_STATE_DEAD = 3,    /* given up, kept */
-    BUSBAR_STATE_PARKED = 4,  /* waits behind another event */
-    BUSBAR_STATE_DONE = 5     /* delivered, or filtered out */
+    BUSBAR_STATE_PENDING = 1,  /* not yet reached by the consumer, and wanted by it */
+    BUSBAR_STATE_RETRY = 2,    /* failed, waiting for its next attempt */
+    BUSBAR_STATE_DEAD = 3,     /* given up, kept */
+    BUSBAR_STATE_PARKED = 4,   /* waits behind another event */
+    BUSBAR_STATE_DONE = 5,     /* delivered, or filtered out */
+    BUSBAR_STATE_SCHEDULED = 6 /* not due yet, and so in no lane; of no consumer */
 } busbar_state;
 
-/* "any", "pending", "retry", "dead", "parked", "done"; NULL for anything else. Any context. */
+/* "any", "pending", "retry", "dead", "parked", "done", "scheduled"; NULL for anything else. Any context. */
 BUSBAR_API const char *busbar_state_name(busbar_state state);
 
 typedef struct busbar_query {
-    size_t size;                          /* sizeof(busbar_query) */
-    const char *pattern;                  /* on the type; NULL: all */
-    const char *consumer;                 /* NULL: the log itself; then state must be ANY */
-    busbar_state state;                   /* of the event for that consumer; ANY: pending, retry, parked and dead */
+    size_t size;          /* sizeof(busbar_query) */
+    const char *pattern;  /* on the type; NULL: all */
+    const char *consumer; /* NULL: the log itself, or with state SCHEDULED what is not in it yet; no other state then */
+    busbar_state state;   /* of the event for that consumer; ANY: pending, retry, parked and dead */
     int64_t after_seq[BUSBAR_LANE_COUNT]; /* indexed by lane: only events after this position */
     int64_t since_ms;                     /* only events at or after this wall time; 0: all. Unknown times pass */
     uint64_t limit;                       /* at most so many; 0: no limit */
@@ -502,6 +638,8 @@ typedef struct busbar_standing {
     busbar_state state;
     uint32_t attempts;
     const char *reason; /* of the last failure, or NULL */
+    int64_t first_ms;   /* wall time of the first failure, UTC milliseconds; BUSBAR_TIME_UNKNOWN: none, or not known */
+    int64_t last_ms;    /* of the last one */
 } busbar_standing;
 
 /* Gets one event; `standing` is NULL without a consumer in the query. Return 0 to go on, else the listing ends with it. */
@@ -518,15 +656,15 @@ typedef int busbar_standing_fn(const busbar_standing *standing, void *ctx);
 
 /*
  * Finds one event by its id (derived or given): calls `fn` once with it and no standing, then `standing_fn` (may be NULL)
- * once for each consumer. An id that several sources gave finds each.
+ * once for each consumer. An id that several sources gave finds each. A scheduled event has the position 0 and no consumers.
  * Returns BUSBAR_OK; what a callback returned if not 0; BUSBAR_ENOTFOUND; BUSBAR_EINVAL.
  */
 BUSBAR_API int busbar_show(busbar *bus, const char *id, busbar_list_fn *fn, busbar_standing_fn *standing_fn, void *ctx);
 
 typedef enum busbar_class { BUSBAR_CLASS_SUBSCRIPTION = 1, BUSBAR_CLASS_ROUTE = 2 } busbar_class;
 
-/* One consumer in one lane, in log positions. Always: head - start = filtered + delivered + dead + expired + evicted +
-   retrying + (head - cursor), with head that of the lane. */
+/* One consumer in one lane, in log positions. Always: head - start + replayed = filtered + delivered + dead + expired +
+   evicted + retrying + (head - cursor), with head that of the lane. */
 typedef struct busbar_progress {
     int64_t start;
     int64_t cursor;
@@ -535,7 +673,11 @@ typedef struct busbar_progress {
     int64_t dead;
     int64_t expired;
     int64_t evicted;
-    int64_t retrying; /* open exceptions: waiting for retry, or parked */
+    int64_t retrying;  /* open exceptions: waiting for retry, or parked */
+    int64_t parked;    /* of these, parked behind another */
+    int64_t dropped;   /* of the dead, no longer kept: dropped by somebody or by the limits on dead letters */
+    int64_t replayed;  /* finished events that were put to be delivered once more */
+    int64_t unmatched; /* of the delivered, with nobody there to receive them (BUSBAR_UNMATCHED_COUNT) */
 } busbar_progress;
 
 typedef struct busbar_consumer_status {
@@ -543,12 +685,15 @@ typedef struct busbar_consumer_status {
     const char *name;
     busbar_class class_; /* the trailing underscore is for C++ */
     const char *pattern;
+    const char *filter;     /* in words, perhaps cut; NULL: none */
     const char *worker;     /* who holds it now: the port's worker_id, ':' and a random token; NULL: nobody */
     const char *last_error; /* NULL: none since the last success */
     int64_t pending;        /* events behind the head, over all lanes, not counting retrying */
     int64_t oldest_ms;      /* age of the oldest pending event; -1: none, or not known */
     double rate_per_s;      /* delivered per second while last working; 0: not known */
     int64_t eta_s;          /* until pending is drained at that rate; -1: not known */
+    int64_t stuck_ms; /* its worker has got nowhere for so long, beyond its handler's limit_ms; 0: it is not stuck */
+    busbar_order order;
     busbar_progress progress[BUSBAR_LANE_COUNT]; /* indexed by lane */
 } busbar_consumer_status;
 
@@ -559,6 +704,7 @@ typedef struct busbar_status {
     int64_t first[BUSBAR_LANE_COUNT];     /* position of the oldest stored event; 0: none stored */
     int64_t watermark[BUSBAR_LANE_COUNT]; /* up to here known to survive a power cut */
     int64_t consumer_count;
+    int64_t scheduled_count; /* events that are not due yet */
     int64_t database_bytes;
     int64_t wal_bytes;  /* -1: not known */
     int64_t free_bytes; /* in freed pages inside the file */
@@ -573,6 +719,41 @@ typedef int busbar_consumer_fn(const busbar_consumer_status *consumer, void *ctx
 
 /* Lists the consumers by name. Returns BUSBAR_OK; what `fn` returned if not 0. */
 BUSBAR_API int busbar_consumer_list(busbar *bus, busbar_consumer_fn *fn, void *ctx);
+
+/* ---- Acting --------------------------------------------------------------------------------------------------------- */
+
+typedef enum busbar_action {
+    /* Dead letters, and events that wait for retry, are tried again now; the attempts of dead ones count from 0 again. */
+    BUSBAR_ACTION_RETRY = 1,
+    /* Dead letters are forgotten, events that wait for retry or are parked are given up; `dead` and `dropped` count them.
+       Without a consumer, scheduled events too: as if they had not been published. */
+    BUSBAR_ACTION_DROP = 2,
+    /* Events that the consumer's cursor has passed, and the log still has, are delivered once more if its pattern fits: also
+       those from before its registration. Its dead letters among them are retried. Its filter is asked if the consumer is
+       registered on this handle. Needs a consumer. */
+    BUSBAR_ACTION_REPLAY = 3
+} busbar_action;
+
+/* Which events to act on: those that meet every condition given. At least one of consumer, id and pattern is required. */
+typedef struct busbar_selector {
+    size_t size;          /* sizeof(busbar_selector) */
+    const char *consumer; /* NULL: every consumer */
+    const char *id;       /* derived or given */
+    const char *pattern;  /* on the type */
+    int64_t since_ms;  /* published at or after this wall time; 0: any. Events of unknown time meet no such condition */
+    int64_t before_ms; /* published before this wall time; 0: any */
+    uint64_t limit;    /* at most so many, the oldest; 0: no limit */
+    bool dry_run;      /* count only */
+} busbar_selector;
+
+/*
+ * Acts on dead and past events, in bounded transactions of its own: of a large selection, a part may be done when an error
+ * ends it; *out_count, which is always set, says how many were. Whoever works the consumer finds out at its next turn.
+ * Returns BUSBAR_OK, also when nothing met the conditions; BUSBAR_EINVAL (nothing selected, unknown action, REPLAY without
+ * a consumer); BUSBAR_EPATTERN; BUSBAR_ENOTFOUND (no such consumer); BUSBAR_EBOUND: as many events of the consumer wait as
+ * may, go on when some are through; BUSBAR_ETXN in an open transaction; BUSBAR_EMISUSE inside a handler.
+ */
+BUSBAR_API int busbar_act(busbar *bus, const busbar_selector *selector, busbar_action action, uint64_t *out_count);
 
 #ifdef __cplusplus
 }

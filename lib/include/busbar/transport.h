@@ -14,6 +14,7 @@
 #ifndef BUSBAR_TRANSPORT_H
 #define BUSBAR_TRANSPORT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,7 +28,8 @@ extern "C" {
 #define BUSBAR_REASON_SIZE 160
 
 typedef struct busbar_reason {
-    int32_t code; /* the transport's own number (an MQTT reason code, an errno), 0 if none */
+    int32_t code;            /* the transport's own number (an MQTT reason code, an errno), 0 if none */
+    uint32_t retry_after_ms; /* when to try again, if that is known; 0: by the retry policy */
     char text[BUSBAR_REASON_SIZE];
 } busbar_reason;
 
@@ -71,6 +73,7 @@ typedef struct busbar_transport_event {
     busbar_transport_event_type type;
     uint64_t token;           /* ACKED, REFUSED */
     busbar_refusal verdict;   /* REFUSED */
+    bool unmatched;           /* ACKED: the peer took it, but nobody was there to receive it */
     uint32_t window;          /* UP: most messages the peer takes unsettled; 0: no limit told */
     size_t max_message_bytes; /* UP: largest topic plus payload the peer takes; 0: no limit told */
     busbar_reason reason;     /* DOWN, REFUSED */

@@ -57,6 +57,12 @@ BUSBAR_API size_t busbar_loopback_ack(busbar_transport transport, size_t count);
 /* Acknowledges one message, whatever its place. False if no such message is unsettled. */
 BUSBAR_API bool busbar_loopback_ack_token(busbar_transport transport, uint64_t token);
 
+/*
+ * From now on acknowledgements say that the peer took the message, but nobody was there to receive it, or no longer say so.
+ * Messages reach the receiver all the same: it stands for the peer.
+ */
+BUSBAR_API void busbar_loopback_unmatched(busbar_transport transport, bool unmatched);
+
 /* Refuses messages instead of handing them to the receiver. */
 typedef struct busbar_loopback_refusal {
     size_t size;       /* sizeof(busbar_loopback_refusal) */
