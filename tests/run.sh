@@ -75,6 +75,7 @@ fi
 
 # A suite that is asked for would bring its long tests along.
 [ "$setup" = full ] || suites="$suites --no-suite full --no-suite soak"
+[ "$setup" != valgrind ] || suites="$suites --no-suite sweep"
 
 # Whatever the tests leave behind is in here.
 TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/busbar-run.XXXXXX")
