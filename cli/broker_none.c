@@ -5,6 +5,6 @@ int broker_new(const busbar_mosquitto_options *options, busbar_transport *out_tr
 {
     (void)options;
     (void)out_transport;
-    *out_reason = (busbar_reason){0, "this busbar was built without MQTT; build it with libmosquitto"};
+    *out_reason = (busbar_reason){.text = "this busbar was built without MQTT; build it with libmosquitto"};
     return BUSBAR_ENOTSUP;
 }
