@@ -57,8 +57,10 @@ static void unload(bb_route *route)
 {
     route->loaded = false;
     route->settled_since_us = 0;
-    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
         bb_window_clear(&route->windows[lane]);
+        route->blocked_until_us[lane] = 0; /* what is left of the lane will find out */
+    }
     for (int i = 0; i < BB_ROUTE_RETRIES; i++)
         route->resends[i].trial.key.n = 0;
     route->noted.seq = 0;

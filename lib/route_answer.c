@@ -76,6 +76,12 @@ static void hold_back(bb_route *route, busbar *bus, const subject *found)
     bb_route_say(route, "nobody is subscribed to the topic: waiting until somebody is");
 }
 
+static bool blocked(const bb_route *route)
+{
+    return bb_route_blocked(route, BUSBAR_NORMAL) || bb_route_blocked(route, BUSBAR_URGENT) ||
+           bb_route_blocked(route, BUSBAR_BULK);
+}
+
 static void on_acked(bb_route *route, busbar *bus, const busbar_transport_event *event)
 {
     subject found;
@@ -95,7 +101,8 @@ static void on_acked(bb_route *route, busbar *bus, const busbar_transport_event 
         found.resend->state = BB_ENTRY_ACKED;
         found.resend->unmatched = counts;
     }
-    bb_route_say(route, "");
+    if (!blocked(route)) /* else the status keeps saying so, and is not written for each answer */
+        bb_route_say(route, "");
     note_settled(route, bus);
 }
 
@@ -114,6 +121,7 @@ static void on_refused(bb_route *route, busbar *bus, const busbar_transport_even
     if (!find_subject(route, event->token, &found))
         return;
     hear_answer(route, &found.key);
+    route->held_count = 0;
     if (found.entry) {
         bb_window_refuse(found.window, found.entry, event->verdict, event->reason.text);
         found.entry->retry_after_ms = event->reason.retry_after_ms;

@@ -187,7 +187,10 @@ static int write_progress(recording *r)
     if (r->blocked[BUSBAR_NORMAL] || r->blocked[BUSBAR_URGENT] || r->blocked[BUSBAR_BULK])
         bb_route_say(r->route,
                      "1,000 events wait for retry, the most there may be: the lane waits until some are settled");
-    r->outcome.handled = true; /* the route's own text is what the status says, or that there is none */
+    else if (bb_route_blocked(r->route, BUSBAR_NORMAL) || bb_route_blocked(r->route, BUSBAR_URGENT) ||
+             bb_route_blocked(r->route, BUSBAR_BULK))
+        bb_route_say(r->route, ""); /* no more */
+    r->outcome.handled = true;      /* the route's own text is what the status says, or that there is none */
     bb_outcome_say(&r->outcome, r->route->error);
     int result = bb_outcome_write(&r->outcome);
     bool ours = bb_route_in_flight(r->route) == 0; /* else the note is that of the message on its way */

@@ -52,7 +52,7 @@ static bool due(const bb_schedule *schedule, const bb_later_now *now)
 {
     const bb_later_view *view = &schedule->view;
     return view->foreign || view->relative_ms <= now->mono_ms ||
-           (now->trusted && (schedule->rebased || view->absolute_ms <= now->wall_ms));
+           (now->trusted && ((schedule->rebased && now->boot != 0) || view->absolute_ms <= now->wall_ms));
 }
 
 /* Microseconds until something is due, or may be found to be: the port does not tell when the wall time is set. */
@@ -96,7 +96,7 @@ static int adopt(busbar *bus, bb_later_now *now)
 static int bring_forward(busbar *bus, const bb_later_now *now)
 {
     bb_schedule *schedule = &bus->schedule;
-    if (!schedule->rebased || !now->trusted)
+    if (!schedule->rebased || !now->trusted || now->boot == 0)
         return BUSBAR_OK;
     int result = bb_later_forward(&bus->store, now, CHUNK_ROWS, &schedule->looked_through);
     if (result == BUSBAR_OK)

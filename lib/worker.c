@@ -284,11 +284,17 @@ static bool poisoned(const busbar *bus, int64_t ends)
     return ends >= most;
 }
 
+/* It has an event in hand. A consumer that another process has taken over, or somebody removed, is no business of ours. */
+static bool has_note(const bb_worker *worker)
+{
+    return worker->noted && worker->lease.held && !worker->removed;
+}
+
 static int withdraw_others(const bb_worker *worker, busbar *bus)
 {
     int result = BUSBAR_OK;
     for (bb_worker *other = bus->workers; result == BUSBAR_OK && other; other = other->next) {
-        if (other == worker || !other->noted)
+        if (other == worker || !has_note(other))
             continue;
         result = bb_consumer_withdraw(&bus->store, other->consumer);
         other->noted = false;
@@ -325,7 +331,7 @@ int bb_worker_mark(bb_worker *worker, busbar *bus, busbar_lane lane, int64_t seq
 bool bb_worker_other_noted(const bb_worker *worker, const busbar *bus)
 {
     for (const bb_worker *other = bus->workers; other; other = other->next) {
-        if (other != worker && other->noted)
+        if (other != worker && has_note(other))
             return true;
     }
     return false;

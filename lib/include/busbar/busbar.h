@@ -174,7 +174,7 @@ typedef struct busbar_observation {
     const char *consumer; /* NULL: PUBLISHED */
     int lane;             /* a busbar_lane */
     int64_t seq;
-    const char *type;   /* NULL: not known any more */
+    const char *type;   /* NULL: not known any more; of what a route did, never known */
     uint32_t attempts;  /* FAILED, DEAD */
     const char *reason; /* FAILED, DEAD; may be NULL */
 } busbar_observation;
