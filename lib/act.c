@@ -76,8 +76,9 @@ static int check(deed *d, sqlite3_stmt *stmt, int first, busbar_lane lane, bool 
     *out_chosen = result == BUSBAR_OK ? meets(d->selector, &record) : !chooses_by_content(d->selector);
     if (result == BUSBAR_OK && *out_chosen && d->action == BUSBAR_ACTION_REPLAY) {
         *out_chosen = bb_pattern_match(d->view.pattern, record.type);
-        if (d->worker) /* the filter is known to those who registered it */
-            *out_chosen = *out_chosen && bb_worker_wants_event(d->worker, &record);
+        if (d->worker) /* its filter and its lanes are known to those who registered it */
+            *out_chosen =
+                *out_chosen && bb_worker_wants_lane(d->worker, lane) && bb_worker_wants_event(d->worker, &record);
     }
     bb_store_end(&d->bus->store, stmt);
     return result == BUSBAR_ENOTFOUND ? BUSBAR_OK : result;

@@ -6,6 +6,7 @@
 
 #include "exception.h"
 #include "log.h"
+#include "poison.h"
 #include "text.h"
 
 static const char FIND[] =
@@ -27,13 +28,6 @@ static const char ADVANCE[] =
     " WHERE consumer = ?1 AND lane = ?2";
 static const char ACCOUNT[] = "UPDATE main.busbar_cursor SET dead = dead + ?3, dropped = dropped + ?4,"
                               " replayed = replayed + ?5 WHERE consumer = ?1 AND lane = ?2";
-static const char SUSPECT[] =
-    "SELECT suspect_ends FROM main.busbar_consumer WHERE id = ?1 AND suspect_lane = ?2 AND suspect_seq = ?3";
-static const char MARK[] =
-    "UPDATE main.busbar_consumer SET suspect_lane = ?2, suspect_seq = ?3, suspect_ends = ?4 WHERE id = ?1";
-static const char UNMARK[] = "UPDATE main.busbar_consumer SET suspect_ends = 0 WHERE id = ?1 AND suspect_ends <> 0";
-static const char WITHDRAW[] =
-    "UPDATE main.busbar_consumer SET suspect_ends = suspect_ends - 1 WHERE id = ?1 AND suspect_ends > 0";
 /* On the row of one lane: the page is written by the batch's end anyway. */
 static const char BEGIN_BATCH[] = "UPDATE main.busbar_cursor SET batch = batch + 1 WHERE consumer = ?1 AND lane = 0";
 static const char LAST_BATCH[] = "SELECT batch FROM main.busbar_cursor WHERE consumer = ?1 AND lane = 0";
@@ -196,6 +190,8 @@ int bb_consumer_delete(bb_store *store, int64_t id)
 {
     int result = bb_store_change(store, DELETE_EXCEPTIONS, &id, 1);
     if (result == BUSBAR_OK)
+        result = bb_poison_forget(store, id);
+    if (result == BUSBAR_OK)
         result = bb_store_change(store, DELETE_CURSORS, &id, 1);
     if (result == BUSBAR_OK)
         result = bb_store_change(store, DELETE_CONSUMER, &id, 1);
@@ -320,28 +316,6 @@ int bb_consumer_account(bb_store *store, int64_t id, busbar_lane lane, const bb_
 {
     int64_t values[] = {id, (int64_t)lane, account->dead, account->dropped, account->replayed};
     return bb_store_change(store, ACCOUNT, values, sizeof values / sizeof *values);
-}
-
-int bb_consumer_mark(bb_store *store, int64_t id, busbar_lane lane, int64_t seq, int64_t *out_ends)
-{
-    int64_t values[] = {id, (int64_t)lane, seq, 0};
-    int64_t ends = 0;
-    int result = bb_store_integer(store, SUSPECT, values, 3, &ends);
-    if (result < 0)
-        return result;
-    values[3] = ends + 1;
-    *out_ends = ends;
-    return bb_store_change(store, MARK, values, 4);
-}
-
-int bb_consumer_unmark(bb_store *store, int64_t id)
-{
-    return bb_store_change(store, UNMARK, &id, 1);
-}
-
-int bb_consumer_withdraw(bb_store *store, int64_t id)
-{
-    return bb_store_change(store, WITHDRAW, &id, 1);
 }
 
 int bb_consumer_last_batch(bb_store *store, int64_t id, int64_t *out_batch)

@@ -80,15 +80,6 @@ typedef struct bb_account {
 } bb_account;
 int bb_consumer_account(bb_store *store, int64_t id, busbar_lane lane, const bb_account *account);
 
-/*
- * The event that a worker is about to hand over, noted because the worker before it may have been ended by an event.
- * *out_ends: how often this very event was noted before, and neither finished nor failed: so often it ended the process.
- */
-int bb_consumer_mark(bb_store *store, int64_t id, busbar_lane lane, int64_t seq, int64_t *out_ends);
-/* The event that was noted has come to an end of its own. */
-int bb_consumer_unmark(bb_store *store, int64_t id);
-/* The event that was noted last is not in hand any more: should the process end now, it is not to blame. */
-int bb_consumer_withdraw(bb_store *store, int64_t id);
 /* Counts a batch begun, and gives its number: tells afterwards whether the batch's transaction was committed. */
 int bb_consumer_begin_batch(bb_store *store, int64_t id, int64_t *out_batch);
 int bb_consumer_last_batch(bb_store *store, int64_t id, int64_t *out_batch);

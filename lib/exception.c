@@ -10,7 +10,7 @@
 #define ADD_TEXT(lane)                                                                                                 \
     "INSERT INTO main.busbar_exception (consumer, lane, state, attempts, reason, due_boot, due_ms, wait_ms, age_ms,"   \
     " first_boot, first_ms, last_boot, last_ms, retry, " LOG_COLUMNS                                                   \
-    ") SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?6, ?10, ?6, ?10,"                                                   \
+    ") SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?6 * ?12, ?10 * ?12, ?6 * ?12, ?10 * ?12,"                           \
     " (SELECT retry FROM main.busbar_policy WHERE lane = ?2 AND seq = ?11), " LOG_COLUMNS                              \
     " FROM main.busbar_log_" lane " WHERE seq = ?11"                                                                   \
     " ON CONFLICT (consumer, lane, seq) DO UPDATE SET state = excluded.state, attempts = excluded.attempts,"           \
@@ -19,25 +19,35 @@
 #define READ_COLUMNS                                                                                                   \
     "SELECT n, lane, state, attempts, reason, first_boot, first_ms, last_boot, last_ms, " LOG_COLUMNS                  \
     " FROM main.busbar_exception"
-/* The first that is parked is due, unless another than the one that leaves is to go before it. */
+/* The first that is parked is due, unless another than the one that leaves is to go before it; a number may be used anew. */
 #define RELEASE_TEXT(among)                                                                                            \
     "UPDATE main.busbar_exception SET state = 2, due_boot = 0, due_ms = 0 WHERE n = (SELECT e.n FROM"                  \
     " main.busbar_exception AS e WHERE e.consumer = ?1 AND e.lane = ?2 AND e.state <> 3 AND e.state = 4" among         \
     " ORDER BY e.seq LIMIT 1) AND NOT EXISTS (SELECT 1 FROM main.busbar_exception AS e WHERE e.consumer = ?1 AND "     \
     "e.lane = ?2"                                                                                                      \
-    " AND e.state <> 3 AND e.state = 2 AND e.n <> ?3" among ")"
+    " AND e.state <> 3 AND e.state = 2 AND e.n <> ?3" among ")"                                                        \
+    " AND EXISTS (SELECT 1 FROM main.busbar_exception WHERE n = ?3 AND consumer = ?1 AND lane = ?2 AND seq = ?4)"
 #define OF_THE_KEY " AND e.key = (SELECT key FROM main.busbar_exception WHERE n = ?3)"
+/* The first of those that are parked behind nobody any more is due. */
+#define FREE_TEXT(among)                                                                                               \
+    "UPDATE main.busbar_exception SET state = 2, due_boot = 0, due_ms = 0 WHERE consumer = ?1 AND state <> 3 AND "     \
+    "state = 4"                                                                                                        \
+    " AND NOT EXISTS (SELECT 1 FROM main.busbar_exception AS e WHERE e.consumer = ?1 AND e.lane ="                     \
+    " busbar_exception.lane" among " AND e.state <> 3 AND (e.state = 2 OR e.seq < busbar_exception.seq))"
 /* Of those that wait for retry, all but the first are parked behind it. */
 #define PARK_TEXT(among)                                                                                               \
     "UPDATE main.busbar_exception SET state = 4 WHERE consumer = ?1 AND state <> 3 AND state = 2 AND EXISTS"           \
     " (SELECT 1 FROM main.busbar_exception AS e WHERE e.consumer = ?1 AND e.lane = busbar_exception.lane" among        \
-    " AND e.state <> 3 AND e.seq < busbar_exception.seq)"
+    " AND e.state <> 3 AND e.state = 2 AND e.seq < busbar_exception.seq)"
+#define OF_ITS_KEY " AND e.key = busbar_exception.key"
 
 static const char *const ADD[BUSBAR_LANE_COUNT] = {ADD_TEXT("normal"), ADD_TEXT("urgent"), ADD_TEXT("bulk")};
 static const char UPDATE[] = "UPDATE main.busbar_exception SET state = ?1, attempts = ?2, reason = ?3, due_boot = ?4,"
-                             " due_ms = ?5, wait_ms = ?6, age_ms = ?7, last_boot = ?4, last_ms = ?8,"
-                             " first_ms = CASE WHEN first_boot = 0 THEN ?8 ELSE first_ms END,"
-                             " first_boot = CASE WHEN first_boot = 0 THEN ?4 ELSE first_boot END"
+                             " due_ms = ?5, wait_ms = ?6, age_ms = ?7,"
+                             " last_boot = CASE WHEN ?13 OR first_boot <> 0 THEN ?4 ELSE 0 END,"
+                             " last_ms = CASE WHEN ?13 OR first_boot <> 0 THEN ?8 ELSE 0 END,"
+                             " first_ms = CASE WHEN first_boot = 0 THEN ?8 * ?13 ELSE first_ms END,"
+                             " first_boot = CASE WHEN first_boot = 0 THEN ?4 * ?13 ELSE first_boot END"
                              " WHERE n = ?9 AND lane = ?10 AND seq = ?11 AND consumer = ?12 AND state <> 3";
 static const char DELETE[] = "DELETE FROM main.busbar_exception WHERE n = ?1 AND lane = ?2 AND seq = ?3"
                              " AND consumer = ?4 AND state <> 3";
@@ -46,14 +56,14 @@ static const char HISTORY[] = "SELECT wait_ms, age_ms, last_boot, last_ms, attem
                               " WHERE n = ?1 AND lane = ?2 AND seq = ?3";
 static const char RELEASE_LANE[] = RELEASE_TEXT("");
 static const char RELEASE_KEY[] = RELEASE_TEXT(OF_THE_KEY);
-static const char PARK_LANE[] = PARK_TEXT("");
-static const char PARK_KEY[] = PARK_TEXT(" AND e.key = busbar_exception.key");
+static const char *const FREE[] = {"UPDATE main.busbar_exception SET state = 2, due_boot = 0, due_ms = 0 WHERE "
+                                   "consumer = ?1 AND state <> 3 AND state = 4",
+                                   FREE_TEXT(OF_ITS_KEY), FREE_TEXT("")};
+static const char *const PARK[] = {NULL, PARK_TEXT(OF_ITS_KEY), PARK_TEXT("")};
 static const char UNPARK[] = "UPDATE main.busbar_exception SET state = 2 WHERE consumer = ?1 AND lane = ?2 AND seq = ?3"
                              " AND state = 4 AND NOT EXISTS (SELECT 1 FROM main.busbar_exception AS e"
                              " WHERE e.consumer = ?1 AND e.lane = ?2 AND e.key = busbar_exception.key"
                              " AND e.state <> 3 AND e.n <> busbar_exception.n)";
-static const char RELEASE_ALL[] = "UPDATE main.busbar_exception SET state = 2, due_boot = 0, due_ms = 0"
-                                  " WHERE consumer = ?1 AND state <> 3 AND state = 4";
 /* As if it had never failed; only the reason stays, for people. */
 static const char REVIVE[] = "UPDATE main.busbar_exception SET state = ?2, attempts = 0, due_boot = 0, due_ms = 0,"
                              " wait_ms = 0, age_ms = 0, first_boot = 0, first_ms = 0, last_boot = 0, last_ms = 0"
@@ -102,6 +112,7 @@ int bb_exception_add(bb_store *store, const bb_failure *failure)
     bb_bind_integer(store, stmt, 9, failure->age_ms);
     bb_bind_integer(store, stmt, 10, failure->now_ms);
     bb_bind_integer(store, stmt, 11, failure->key.seq);
+    bb_bind_integer(store, stmt, 12, failure->spent);
     return bb_store_run(store, stmt);
 }
 
@@ -129,6 +140,7 @@ int bb_exception_update(bb_store *store, const bb_failure *failure)
     bb_bind_integer(store, stmt, 10, (int64_t)failure->key.lane);
     bb_bind_integer(store, stmt, 11, failure->key.seq);
     bb_bind_integer(store, stmt, 12, failure->consumer);
+    bb_bind_integer(store, stmt, 13, failure->spent);
     return changed(store, bb_store_run(store, stmt));
 }
 
@@ -173,12 +185,10 @@ int bb_exception_history(bb_store *store, const bb_exception_key *key, bb_histor
 
 int bb_exception_release(bb_store *store, int64_t consumer, busbar_order order, const bb_exception_key *key)
 {
-    int64_t values[] = {consumer, (int64_t)key->lane, key->n};
+    int64_t values[] = {consumer, (int64_t)key->lane, key->n, key->seq};
     if (order == BUSBAR_ORDER_NONE || key->n == 0)
         return BUSBAR_OK;
-    if (order == BUSBAR_ORDER_STRICT)
-        return bb_store_change(store, RELEASE_LANE, values, 3);
-    return bb_store_change(store, RELEASE_KEY, values, 3);
+    return bb_store_change(store, order == BUSBAR_ORDER_STRICT ? RELEASE_LANE : RELEASE_KEY, values, 4);
 }
 
 int bb_exception_unpark(bb_store *store, int64_t consumer, const bb_exception_key *key)
@@ -187,12 +197,15 @@ int bb_exception_unpark(bb_store *store, int64_t consumer, const bb_exception_ke
     return bb_store_change(store, UNPARK, values, 3);
 }
 
+int bb_exception_free(bb_store *store, int64_t consumer, busbar_order order)
+{
+    return changed(store, bb_store_change(store, FREE[order], &consumer, 1));
+}
+
 int bb_exception_reorder(bb_store *store, int64_t consumer, busbar_order order)
 {
-    int result = bb_store_change(store, RELEASE_ALL, &consumer, 1);
-    if (result < 0 || order == BUSBAR_ORDER_NONE)
-        return result;
-    return bb_store_change(store, order == BUSBAR_ORDER_STRICT ? PARK_LANE : PARK_KEY, &consumer, 1);
+    int result = bb_exception_free(store, consumer, order);
+    return result < 0 || order == BUSBAR_ORDER_NONE ? result : bb_store_change(store, PARK[order], &consumer, 1);
 }
 
 int bb_exception_blocked(bb_store *store, int64_t consumer, busbar_order order, const bb_exception_key *key,

@@ -42,6 +42,7 @@ typedef struct bb_failure {
     const char *reason;
     int64_t boot;
     int64_t now_ms;
+    bool spent;     /* an attempt: it has failed, and does not just wait */
     int64_t due_ms; /* RETRY */
     int64_t wait_ms;
     int64_t age_ms; /* since the first failure, counted while the machine ran */
@@ -75,7 +76,9 @@ int bb_exception_history(bb_store *store, const bb_exception_key *key, bb_histor
 int bb_exception_release(bb_store *store, int64_t consumer, busbar_order order, const bb_exception_key *key);
 /* Makes the one that was parked at this position, with order by key, due now if none is left that it waits for. */
 int bb_exception_unpark(bb_store *store, int64_t consumer, const bb_exception_key *key);
-/* The consumer's order has changed to this one: of those that go behind each other now, the first is due, the others parked. */
+/* Makes those due that are parked behind nobody: the worker before this one may have known of another order. BB_ROW: some. */
+int bb_exception_free(bb_store *store, int64_t consumer, busbar_order order);
+/* The consumer's order has changed to this one: of those that go behind each other now one is due, the others are parked. */
 int bb_exception_reorder(bb_store *store, int64_t consumer, busbar_order order);
 
 /* Whether another open one holds this one up, by the consumer's order. */

@@ -98,6 +98,11 @@ static int call(busbar *bus, const bb_inline *handler, const busbar_record *reco
     bus->in_handler = true;
     busbar_verdict verdict = handler->fn(bus, record, &reason, handler->ctx);
     bus->in_handler = was_in_handler;
+    if (!bb_store_in_transaction(&bus->store)) /* done is done: whether the event exists is for it to know */
+        return bb_store_fail(
+            &bus->store, BUSBAR_EMISUSE,
+            "an inline handler ended the publisher's transaction with a COMMIT or ROLLBACK of its own: "
+            "remove that from it");
     reason.text[BUSBAR_REASON_SIZE - 1] = '\0';
     return verdict == BUSBAR_DONE ? BUSBAR_OK : refuse(bus, handler, &reason);
 }

@@ -154,6 +154,7 @@ static int judge(bb_outcome *o, const bb_trial *trial, const bb_fault *fault, bb
         .reason = fault->text && *fault->text ? fault->text : NULL,
         .boot = o->bus->boot.id,
         .now_ms = now_ms,
+        .spent = spent,
         .due_ms = now_ms + wait_ms,
         .wait_ms = fault->retry_after_ms > 0 ? history.wait_ms : wait_ms, /* the policy's own last one */
         .age_ms = age_ms,
@@ -212,6 +213,8 @@ int bb_outcome_failed(bb_outcome *o, const bb_trial *trial, const busbar_record 
         return result;
     pass(o, trial);
     o->advance[trial->key.lane].dead += dead && there;
+    if (!there)
+        return BUSBAR_OK; /* somebody dropped it while it was in hand: there is no dead letter to tell of */
     return tell_failure(o, trial, record, &failure);
 }
 

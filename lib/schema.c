@@ -150,12 +150,19 @@ static const char VERSION_2_TABLES[] =
     "ALTER TABLE main.busbar_consumer ADD COLUMN limit_ms INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE main.busbar_consumer ADD COLUMN suspect_lane INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE main.busbar_consumer ADD COLUMN suspect_seq INTEGER NOT NULL DEFAULT 0;"
-    "ALTER TABLE main.busbar_consumer ADD COLUMN suspect_ends INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE main.busbar_cursor ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE main.busbar_cursor ADD COLUMN replayed INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE main.busbar_cursor ADD COLUMN unmatched INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE main.busbar_cursor ADD COLUMN moved_boot INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE main.busbar_cursor ADD COLUMN moved_ms INTEGER NOT NULL DEFAULT 0;"
+
+    /* Of each event by itself: what is handed over before it, after a bad end, must not make its ends forgotten. */
+    "CREATE TABLE main.busbar_suspect ("
+    " consumer INTEGER NOT NULL,"
+    " lane INTEGER NOT NULL,"
+    " seq INTEGER NOT NULL,"
+    " ends INTEGER NOT NULL,"
+    " PRIMARY KEY (consumer, lane, seq)) STRICT, WITHOUT ROWID;"
 
     /* The columns from `kind` to `data` are those of the logs. */
     "CREATE TABLE main.busbar_later ("

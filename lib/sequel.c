@@ -7,6 +7,7 @@
 #include "json.h"
 #include "publish.h"
 #include "text.h"
+#include "utf8.h"
 
 /* What an event carries on to those that follow from it, as it stands in the cause. */
 static void carry(const char *extensions, const char *name, bb_text *out)
@@ -38,11 +39,23 @@ static void write_extensions(const busbar_record *cause, bb_text *out)
     bb_text_add_char(out, '}');
 }
 
+/* A handler may have cut its text within a character: what is behind the last whole one would be no JSON. */
+static size_t sound_size(const char *text)
+{
+    size_t size = strlen(text);
+    size_t at = 0;
+    size_t length;
+    uint32_t code;
+    while ((length = bb_utf8_read(text + at, size - at, &code)) > 0)
+        at += length;
+    return at;
+}
+
 static void write_data(const bb_sequel_failure *failure, bb_text *out)
 {
     bb_text_add(out, "{\"reason\":");
     if (failure->reason)
-        bb_json_add_string(out, failure->reason, strlen(failure->reason));
+        bb_json_add_string(out, failure->reason, sound_size(failure->reason));
     else
         bb_text_add(out, "null");
     bb_text_add(out, ",\"attempts\":");

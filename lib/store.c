@@ -471,14 +471,20 @@ void bb_store_mend(bb_store *store)
         restore_synchronous(store);
 }
 
-int bb_store_check_rollback(bb_store *store, int result)
+/* BUSBAR_EMISUSE: a handler did it, which has been said. */
+static int transaction_gone(bb_store *store, int result)
 {
-    if (result >= 0 || bb_store_in_transaction(store))
+    if (result == BUSBAR_EMISUSE)
         return result;
     return bb_store_fail(
         store, BUSBAR_EROLLEDBACK,
         "SQLite rolled the whole transaction back (disk full, I/O error or out of memory): none of its "
         "writes exist; start it again");
+}
+
+int bb_store_check_rollback(bb_store *store, int result)
+{
+    return result >= 0 || bb_store_in_transaction(store) ? result : transaction_gone(store, result);
 }
 
 int bb_store_enter(bb_store *store, bb_scope *out_scope)
@@ -498,10 +504,7 @@ int bb_store_enter(bb_store *store, bb_scope *out_scope)
 static int leave_savepoint(bb_store *store, int result)
 {
     if (!bb_store_in_transaction(store))
-        return bb_store_fail(
-            store, BUSBAR_EROLLEDBACK,
-            "SQLite rolled the whole transaction back (disk full, I/O error or out of memory): none of its "
-            "writes exist; start it again");
+        return transaction_gone(store, result);
     busbar_error kept = store->error;
     int released = BUSBAR_OK;
     if (result < 0)

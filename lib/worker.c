@@ -8,6 +8,7 @@
 #include "attribute.h"
 #include "backoff.h"
 #include "pattern.h"
+#include "poison.h"
 #include "text.h"
 #include "watermark.h"
 
@@ -189,26 +190,55 @@ static int answer_claim(bb_worker *worker, busbar *bus)
     return result < 0 ? result : bb_store_commit(&bus->store);
 }
 
-int bb_worker_hold(bb_worker *worker, busbar *bus, bool wanted, uint64_t *out_wait_us)
+/* Nobody else would ever release what another worker, of another order, has parked. BUSBAR_ELEASE: look for work anew. */
+static int take_over(bb_worker *worker, busbar *bus)
 {
-    if (worker->lease.held) {
-        int result = answer_claim(worker, bus);
-        if (result < 0 || worker->lease.held)
-            return result;
-        *out_wait_us = 0; /* lost just now: what the worker knew of work is out of date, so it lays no claim yet */
-        return BUSBAR_ELEASE;
+    int result = bb_worker_begin(worker, bus);
+    if (result < 0)
+        return result;
+    int freed = bb_exception_free(&bus->store, worker->consumer, worker->order);
+    if (freed < 0) {
+        bb_store_rollback(&bus->store);
+        return freed;
     }
+    result = bb_store_commit(&bus->store);
+    worker->order_due = result < 0;
+    return result == BUSBAR_OK && freed == BB_ROW ? BUSBAR_ELEASE : result;
+}
+
+static int keep(bb_worker *worker, busbar *bus)
+{
+    int result = answer_claim(worker, bus);
+    if (result < 0)
+        return result;
+    if (!worker->lease.held)
+        return BUSBAR_ELEASE; /* just now: what the worker knew of work is out of date, so it lays no claim yet */
+    return worker->order_due ? take_over(worker, bus) : BUSBAR_OK;
+}
+
+static int acquire(bb_worker *worker, busbar *bus, bool wanted)
+{
     int result = bb_lease_acquire(&worker->lease, &bus->store, bus->port, bus->boot.text, worker->consumer,
                                   bus->options.lease_ms, wanted);
-    if (result == BUSBAR_OK) {
-        worker->careful = worker->lease.unclean ? CAREFUL_EVENTS : 0;
-        worker->noted = false;
-    }
-    if (result == BUSBAR_ELEASE) {
-        uint64_t now_us = bb_handle_now_us(bus);
-        uint64_t retry_us = worker->lease.retry_ms * 1000;
-        *out_wait_us = retry_us > now_us ? retry_us - now_us : 1000;
-    }
+    if (result != BUSBAR_OK)
+        return result;
+    worker->careful = worker->lease.unclean ? CAREFUL_EVENTS : 0;
+    worker->noted = false;
+    worker->order_due = true;
+    return take_over(worker, bus);
+}
+
+int bb_worker_hold(bb_worker *worker, busbar *bus, bool wanted, uint64_t *out_wait_us)
+{
+    bool held = worker->lease.held;
+    int result = held ? keep(worker, bus) : acquire(worker, bus, wanted);
+    if (result != BUSBAR_ELEASE)
+        return result;
+    uint64_t now_us = bb_handle_now_us(bus);
+    uint64_t retry_us = worker->lease.retry_ms * 1000;
+    *out_wait_us = retry_us > now_us ? retry_us - now_us : 1000;
+    if (held || worker->lease.held)
+        *out_wait_us = 0;
     return result;
 }
 
@@ -296,7 +326,7 @@ static int withdraw_others(const bb_worker *worker, busbar *bus)
     for (bb_worker *other = bus->workers; result == BUSBAR_OK && other; other = other->next) {
         if (other == worker || !has_note(other))
             continue;
-        result = bb_consumer_withdraw(&bus->store, other->consumer);
+        result = bb_poison_withdraw(&bus->store, other->consumer);
         other->noted = false;
     }
     return result;
@@ -305,7 +335,7 @@ static int withdraw_others(const bb_worker *worker, busbar *bus)
 int bb_worker_note(bb_worker *worker, busbar *bus, busbar_lane lane, int64_t seq, bool *out_poison)
 {
     int64_t ends = 0;
-    int result = bb_consumer_mark(&bus->store, worker->consumer, lane, seq, &ends);
+    int result = bb_poison_mark(&bus->store, worker->consumer, lane, seq, &ends);
     if (result == BUSBAR_OK)
         result = withdraw_others(worker, bus);
     if (result < 0)
@@ -342,7 +372,7 @@ int bb_worker_withdraw(bb_worker *worker, busbar *bus)
     int result = bb_worker_begin(worker, bus);
     if (result < 0)
         return result;
-    result = bb_consumer_withdraw(&bus->store, worker->consumer);
+    result = bb_poison_withdraw(&bus->store, worker->consumer);
     if (result < 0) {
         bb_store_rollback(&bus->store);
         return result;
@@ -358,5 +388,5 @@ int bb_worker_passed(bb_worker *worker, busbar *bus)
         return BUSBAR_OK;
     worker->careful--;
     worker->noted = false;
-    return bb_consumer_unmark(&bus->store, worker->consumer);
+    return bb_poison_unmark(&bus->store, worker->consumer);
 }

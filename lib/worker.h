@@ -37,6 +37,7 @@ struct bb_worker {
     bool removed; /* the consumer is gone: another handle removed it */
     bb_filter *filter;
     busbar_order order;
+    bool order_due;         /* the lease is new: what waits may be parked by the order of the one that had it before */
     uint32_t lanes;         /* a bit per lane that is wanted */
     const char *on_success; /* types of outcome events, or NULL; both stand in `types` */
     const char *on_failure;

@@ -7,7 +7,7 @@
 cd "${1:?usage: $0 SOURCE-DIRECTORY}" || exit 1
 
 # The modules that may hold SQL text. Others hand their wishes to these.
-store_modules='checkpoint clock consumer exception given kind later lease log retain schema session status store watermark'
+store_modules='checkpoint clock consumer exception given kind later lease log poison retain schema session status store watermark'
 
 # Headers of C11 that need no operating system.
 standard='assert|ctype|errno|float|inttypes|iso646|limits|math|stdalign|stdarg|stdbool|stddef|stdint|stdlib|string'

@@ -11,7 +11,7 @@ tool=arm-none-eabi
 cpu=cortex-m4
 code_limit=$((48 * 1024))
 # What the limit does not name: scheduling, filters, inline handlers, outcome events, the search for poison.
-beyond='filter inline later schedule sequel suspicion'
+beyond='filter inline later poison schedule sequel suspicion'
 
 command -v $tool-gcc >/dev/null 2>&1 || {
     echo "skipped: there is no $tool-gcc"

@@ -500,7 +500,8 @@ bool model_can_replay(const model *m, const model_consumer *c, int lane, int64_t
 {
     model_fate fate = model_fate_of(c, lane, seq);
     bool finished = fate == MODEL_DONE || fate == MODEL_DROPPED || fate == MODEL_UNWANTED;
-    return seq <= c->lane[lane].cursor && finished && (c->types & (1u << event_at(m, lane, seq)->type)) != 0;
+    return seq <= c->lane[lane].cursor && finished && wants_lane(c, lane) &&
+           (c->types & (1u << event_at(m, lane, seq)->type)) != 0;
 }
 
 void model_replay(model *m, model_consumer *c, int lane, int64_t seq)
@@ -531,11 +532,13 @@ void model_drop(model *m, model_consumer *c, int lane, int64_t seq)
     c->lane[lane].dropped++;
 }
 
-static bool has_one_before(const model *m, const model_consumer *c, const model_open *o)
+/* Is there one in its way, of those that wait, or if `parked`, of those that are parked? */
+static bool has_other(const model *m, const model_consumer *c, const model_open *o, bool parked, bool before)
 {
     for (size_t i = 0; i < c->open_count; i++) {
         const model_open *other = &c->open[i];
-        if (other->lane == o->lane && other->seq < o->seq && holds_up(m, c, o->lane, other->seq, o->seq))
+        if (other != o && other->lane == o->lane && other->parked == parked && (!before || other->seq < o->seq) &&
+            holds_up(m, c, o->lane, other->seq, o->seq))
             return true;
     }
     return false;
@@ -548,8 +551,11 @@ void model_reorder(model *m, model_consumer *c, busbar_order order)
     c->order = order;
     for (size_t i = 0; i < c->open_count; i++) {
         model_open *o = &c->open[i];
-        if (o->parked)
+        if (o->parked && !has_other(m, c, o, false, false) && !has_other(m, c, o, true, true)) {
+            o->parked = false;
             o->due_ms = 0;
-        o->parked = has_one_before(m, c, o);
+        }
     }
+    for (size_t i = 0; i < c->open_count; i++)
+        c->open[i].parked = c->open[i].parked || has_other(m, c, &c->open[i], false, true);
 }

@@ -213,6 +213,27 @@ static void a_filter_of_this_handle_chooses_what_is_replayed(void **unused)
     fixture_close(&w.f);
 }
 
+static void lanes_of_this_handle_choose_what_is_replayed(void **unused)
+{
+    (void)unused;
+    world w;
+    begin(&w, BUSBAR_ORDER_NONE, (busbar_options){.size = 0});
+    fixture_reopen_bus(&w.f);
+    w.handler.lanes = BUSBAR_LANES_URGENT;
+    w.verdict = BUSBAR_DONE;
+    subscribe(&w);
+    busbar_event event = event_of("t.x");
+    event.subject = "urgent";
+    event.lane = BUSBAR_URGENT;
+    assert_code(w.f.bus, busbar_publish(w.f.bus, &event, NULL), BUSBAR_OK);
+    say(&w, "t.x", "normal", NULL);
+    settle(&w.f, 100);
+    assert_int_equal(act(&w, BUSBAR_ACTION_REPLAY), 1);
+    settle(&w.f, 100);
+    assert_string_equal(w.handled, "urgent urgent ");
+    fixture_close(&w.f);
+}
+
 static void with_order_by_key_only_the_first_of_a_key_goes_on(void **unused)
 {
     (void)unused;
@@ -724,6 +745,7 @@ int main(void)
         cmocka_unit_test(dropping_forgets_dead_and_waiting_ones_and_counts_them),
         cmocka_unit_test(past_events_are_delivered_once_more),
         cmocka_unit_test(a_filter_of_this_handle_chooses_what_is_replayed),
+        cmocka_unit_test(lanes_of_this_handle_choose_what_is_replayed),
         cmocka_unit_test(with_order_by_key_only_the_first_of_a_key_goes_on),
         cmocka_unit_test(with_strict_order_a_lane_is_replayed_one_by_one),
         cmocka_unit_test(a_replayed_key_leaves_in_the_order_of_its_lane),

@@ -244,7 +244,7 @@ static void ends_the_transaction(const char *statement, bool in_transaction)
     subscribe(&f, handler_of("h", &p, &f));
     if (in_transaction)
         sql(f.db, "BEGIN; INSERT INTO state VALUES ('mine', 1)");
-    assert_true(try_publish(&f, "a.b") < 0);
+    assert_code(f.bus, try_publish(&f, "a.b"), BUSBAR_EMISUSE);
     sqlite3_exec(f.db, "ROLLBACK", NULL, NULL, NULL);
     assert_true(sqlite3_get_autocommit(f.db) != 0);
     p.statement = NULL;

@@ -655,8 +655,10 @@ static uint64_t act_on_model(run *r, model_consumer *c, busbar_action action, in
             model_replay(&r->m, c, lane, seq);
         return can;
     }
-    if (dead && action == BUSBAR_ACTION_REPLAY)
+    if (action == BUSBAR_ACTION_REPLAY) {
         action = BUSBAR_ACTION_RETRY;
+        dead = model_wants(&r->m, c, lane, seq);
+    }
     bool concerned = dead || (index != SIZE_MAX && (action == BUSBAR_ACTION_DROP || !c->open[index].parked));
     if (concerned && action == BUSBAR_ACTION_DROP)
         model_drop(&r->m, c, lane, seq);

@@ -245,6 +245,35 @@ static void p4_another_order_takes_over_what_waits(void **unused)
     fixture_close(&f);
 }
 
+/* Registered here while another process, which has the consumer and knows no order, is still at work. */
+static void p4_who_takes_a_consumer_over_lets_go_what_its_order_has_parked(void **unused)
+{
+    (void)unused;
+    log l = {.all_bad = true, .verdict = BUSBAR_RETRY};
+    sqlite3 *db = NULL;
+    fixture f;
+    fixture_open(&f);
+    subscribe(&f, handler_of(&l, BUSBAR_ORDER_NONE, BUSBAR_TRANSACTIONAL));
+    say(&f, "a1", "a", BUSBAR_NORMAL);
+    say(&f, "a2", "a", BUSBAR_NORMAL);
+    settle(&f, REST_MS);
+    busbar *other = fixture_connect_bus(&f, &db);
+    busbar_handler keyed = handler_of(&l, BUSBAR_ORDER_KEY, BUSBAR_TRANSACTIONAL);
+    assert_code(other, busbar_subscribe(other, &keyed, 1), BUSBAR_OK);
+    assert_int_equal(progress_of(other, "h", BUSBAR_NORMAL).parked, 1);
+    l.all_bad = false;
+    heal(&f, &l); /* the first goes, and the one that knows no order leaves the second parked */
+    assert_string_equal(l.text, "a1/2 ");
+    assert_code(f.bus, busbar_close(f.bus), BUSBAR_OK);
+    settle_bus(other, f.sim, REST_MS);
+    assert_string_equal(l.text, "a1/2 a2/2 ");
+    assert_balanced(other, "h");
+    assert_code(other, busbar_close(other), BUSBAR_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    f.bus = NULL;
+    fixture_close(&f);
+}
+
 /* ---- The bound ---- */
 
 static int read_error(const busbar_consumer_status *consumer, void *ctx)
@@ -445,6 +474,7 @@ int main(void)
         cmocka_unit_test(p4_order_holds_over_restarts),
         cmocka_unit_test(p8_an_event_that_could_not_be_parked_is_not_lost),
         cmocka_unit_test(p4_another_order_takes_over_what_waits),
+        cmocka_unit_test(p4_who_takes_a_consumer_over_lets_go_what_its_order_has_parked),
         cmocka_unit_test(p9_at_the_bound_the_lane_stops_and_the_status_says_why),
         cmocka_unit_test(p4_refused_messages_hold_up_by_the_routes_order),
         cmocka_unit_test(p4_who_is_parked_behind_a_message_that_dies_is_sent),

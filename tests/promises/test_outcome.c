@@ -222,6 +222,7 @@ static void waiting_spends_nothing(busbar_delivery delivery)
     for (int i = 0; i < l.calls; i++)
         assert_int_equal(l.attempts[i], 1);
     assert_int_equal(progress_of(f.bus, "h", BUSBAR_NORMAL).retrying, 1);
+    assert_int_equal(sql_integer(f.db, "SELECT first_boot + first_ms + last_boot + last_ms FROM busbar_exception"), 0);
     run(&f, 3000, 10);
     assert_int_equal(l.calls, 52); /* two attempts that fail */
     assert_int_equal(l.attempts[50], 1);

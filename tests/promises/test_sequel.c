@@ -152,6 +152,26 @@ static void a_dead_verdict_without_a_reason_is_told_at_once(void **unused)
     fixture_close(&f);
 }
 
+/* Handlers cut their texts with snprintf. The death is told all the same, and JSON stays JSON. */
+static void a_reason_cut_within_a_character_is_told_without_it(void **unused)
+{
+    (void)unused;
+    char text[BUSBAR_REASON_SIZE];
+    fixture f;
+    memset(text, 'a', sizeof text - 2);
+    memcpy(text + sizeof text - 2, "\xc3", 2);
+    party p = {.verdict = BUSBAR_DEAD, .text = text};
+    fixture_open(&f);
+    subscribe(&f, handler_of(&p, &f, BUSBAR_TRANSACTIONAL));
+    say(&f, false);
+    settle(&f, 1000);
+    assert_int_equal(p.calls, 1);
+    assert_int_equal(progress_of(f.bus, "h", BUSBAR_URGENT).dead, 1);
+    text[sizeof text - 2] = '\0';
+    assert_string_equal(of_sequel(&f, "failed.door", "data ->> 'reason'"), text);
+    fixture_close(&f);
+}
+
 static void p7_the_sequel_commits_with_the_effects(void **unused)
 {
     (void)unused;
@@ -260,6 +280,7 @@ int main(void)
         cmocka_unit_test(p7_success_is_told_with_what_connects_it),
         cmocka_unit_test(p9_failure_is_told_only_when_it_is_final),
         cmocka_unit_test(a_dead_verdict_without_a_reason_is_told_at_once),
+        cmocka_unit_test(a_reason_cut_within_a_character_is_told_without_it),
         cmocka_unit_test(p7_the_sequel_commits_with_the_effects),
         cmocka_unit_test(p9_a_handler_that_commits_dies_with_a_sequel),
         cmocka_unit_test(a_small_limit_on_data_does_not_stop_it),

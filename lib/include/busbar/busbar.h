@@ -729,8 +729,8 @@ typedef enum busbar_action {
        Without a consumer, scheduled events too: as if they had not been published. */
     BUSBAR_ACTION_DROP = 2,
     /* Events that the consumer's cursor has passed, and the log still has, are delivered once more if its pattern fits: also
-       those from before its registration. Its dead letters among them are retried. Its filter is asked if the consumer is
-       registered on this handle. Needs a consumer. */
+       those from before its registration. Its dead letters among them are retried. Its filter and its lanes are asked if
+       the consumer is registered on this handle. Needs a consumer. */
     BUSBAR_ACTION_REPLAY = 3
 } busbar_action;
 
