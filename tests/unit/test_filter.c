@@ -328,7 +328,8 @@ static void filters_have_a_largest_number_of_nodes(void **state)
 static void a_tree_that_contains_itself_is_refused(void **state)
 {
     (void)state;
-    busbar_filter self = group(BUSBAR_FILTER_NOT, &self, 1);
+    busbar_filter self = {.op = BUSBAR_FILTER_NOT};
+    self = group(BUSBAR_FILTER_NOT, &self, 1);
     busbar_filter wide[2] = {leaf(BUSBAR_FILTER_EXACT, "site", "a"), group(BUSBAR_FILTER_ALL, wide, 2)};
     busbar_filter many[32];
     for (size_t i = 0; i < COUNT(many); i++)
