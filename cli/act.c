@@ -230,7 +230,7 @@ int act_run(const arguments *args, const act_verb *verb)
     act self = {.verb = verb, .args = args};
     int exit_code = read_choice(&self);
     if (exit_code == EXIT_DONE)
-        exit_code = database_open_writing(&self.db, args->operands[0], false);
+        exit_code = database_open_writing(&self.db, args->operands[0]);
     if (exit_code != EXIT_DONE)
         return exit_code;
     exit_code = act_on(&self);

@@ -21,7 +21,7 @@ typedef struct option {
     option_form form;
 } option;
 
-#define ARGUMENTS_OPTIONS_MAX  32
+#define ARGUMENTS_OPTIONS_MAX  48
 #define ARGUMENTS_OPERANDS_MAX 65
 #define ARGUMENTS_MANY_MAX     64 /* values of all OPTION_MANY options together */
 

@@ -141,7 +141,7 @@ static const char *const headings[] = {"ID",   "LANE",  "TYPE",     "SOURCE",   
 
 static void print_row(listing *self, const busbar_record *event, const busbar_standing *standing)
 {
-    human time = human_time(event->time_ms);
+    human time = human_event_time(event);
     human size = human_bytes((int64_t)event->data_size_bytes);
     standing_texts texts = {.attempts = ""};
     char sizes[HUMAN_SIZE + 16];

@@ -3,6 +3,7 @@
 #include "command.h"
 #include "database.h"
 #include "file.h"
+#include "limits.h"
 #include "ndjson.h"
 #include "out.h"
 #include "value.h"
@@ -11,7 +12,7 @@
 
 static const char help[] =
     "usage: busbar publish DATABASE TYPE [--OPTION...]\n"
-    "       busbar publish DATABASE --ndjson [FILE] [--lane LANE] [--ttl DURATION]\n"
+    "       busbar publish DATABASE --ndjson [FILE] [--lane LANE] [--ttl DURATION] [LIMIT...]\n"
     "\n"
     "Stores one event and prints its id. TYPE has dot-separated segments: door.opened.\n"
     "\n"
@@ -26,7 +27,8 @@ static const char help[] =
     "                       stored again, and the exit code is 0 all the same\n"
     "  --time T             when it happened, RFC 3339 (default: now)\n"
     "  --lane LANE          urgent, normal or bulk (default normal)\n"
-    "  --ttl DURATION       worthless after so long: 500ms, 90s, 10m, 1h30m, 3d\n"
+    "  --ttl DURATION       worthless, and delivered to nobody, after so long: 500ms, 90s,\n"
+    "                       10m, 1h30m, 3d\n"
     "  --delay DURATION     not now, but after so long; somebody must be working by then (a\n"
     "                       program with handlers, or busbar relay)\n"
     "  --not-before TIME    not before this time, RFC 3339; waits for a trusted clock\n"
@@ -35,11 +37,16 @@ static const char help[] =
     "  --redact             data of this type and source are not to be shown from now on: list,\n"
     "                       show and tail leave them out unless --reveal is given\n"
     "\n"
+    "Limits, which this publisher holds. At a limit the oldest events go, bulk ones first, then\n"
+    "normal ones, urgent ones never; what goes is counted, and told by a gap. What then still has\n"
+    "no room is refused, with exit code 1.\n"
+    "\n" LIMITS_HELP_PUBLISHER
+    "  --full [LANE=]refuse|evict  what becomes of a lane's events at a limit (default evict)\n" LIMITS_HELP_BOTH "\n"
     "With --ndjson: reads CloudEvents in structured JSON, one a line, from FILE or standard\n"
     "input, and stores them with their own id, source and extensions, up to 500 events or\n"
     "1 MiB in a transaction. Lines end with LF or CR LF; empty ones are skipped; one line has\n"
     "16 MiB at most. A line that is refused is reported with its number, the others are\n"
-    "stored, and the exit code is 1.\n";
+    "stored, and the exit code is 1. Where the bus is full, what was stored before stays.\n";
 
 enum {
     OPT_NDJSON,
@@ -56,7 +63,12 @@ enum {
     OPT_DELAY,
     OPT_NOT_BEFORE,
     OPT_EXT,
-    OPT_REDACT
+    OPT_REDACT,
+    OPT_MAX_BYTES,
+    OPT_MAX_EVENTS,
+    OPT_MAX_EVENT_AGE,
+    OPT_FULL,
+    OPT_RESERVE_BYTES
 };
 
 static const option options[] = {
@@ -75,6 +87,11 @@ static const option options[] = {
     [OPT_NOT_BEFORE] = {"not-before", 0, OPTION_VALUE},
     [OPT_EXT] = {"ext", 0, OPTION_MANY},
     [OPT_REDACT] = {"redact", 0, OPTION_FLAG},
+    [OPT_MAX_BYTES] = {"max-bytes", 0, OPTION_VALUE},
+    [OPT_MAX_EVENTS] = {"max-events", 0, OPTION_MANY},
+    [OPT_MAX_EVENT_AGE] = {"max-event-age", 0, OPTION_MANY},
+    [OPT_FULL] = {"full", 0, OPTION_MANY},
+    [OPT_RESERVE_BYTES] = {"reserve-bytes", 0, OPTION_VALUE},
 };
 #define OPTION_COUNT (sizeof options / sizeof options[0])
 
@@ -115,14 +132,17 @@ static int read_schedule(const arguments *args, busbar_event *event)
 
 static int read_extensions(const arguments *args, draft *out)
 {
+    size_t count = 0;
     for (size_t i = 0; i < args->many_count; i++) {
-        if (i == BUSBAR_EXTENSION_COUNT_MAX)
+        if (args->many_option[i] != OPT_EXT)
+            continue;
+        if (count == BUSBAR_EXTENSION_COUNT_MAX)
             return arguments_fail(args, "--ext is given too often; an event has %d extension attributes at most",
                                   BUSBAR_EXTENSION_COUNT_MAX);
-        if (!value_extension(args->many[i], out->names[i], sizeof out->names[i], &out->extensions[i]))
+        if (!value_extension(args->many[i], out->names[count], sizeof out->names[count], &out->extensions[count]))
             return arguments_fail(args, "--ext is NAME=TEXT, NAME:int=NUMBER (32 bits) or NAME:bool=true, not \"%s\"",
                                   args->many[i]);
-        out->event.extension_count = i + 1;
+        out->event.extension_count = ++count;
     }
     out->event.extensions = out->extensions;
     return EXIT_DONE;
@@ -229,11 +249,16 @@ static int publish_one(const arguments *args)
 {
     static draft event; /* too large for the stack's taste, and needed once */
     database db;
+    busbar_options limits = database_bus_options();
     if (args->operand_count < 2)
         return arguments_fail(args, "publish needs the type of the event after the database");
-    int exit_code = read_draft(args, &event);
+    int exit_code = limits_read(args, &limits);
     if (exit_code == EXIT_DONE)
-        exit_code = database_open_writing(&db, args->operands[0], event.event.source == NULL);
+        exit_code = read_draft(args, &event);
+    if (event.event.source == NULL)
+        limits.source = NULL;
+    if (exit_code == EXIT_DONE)
+        exit_code = database_open_with(&db, args->operands[0], &limits);
     if (exit_code == EXIT_DONE) {
         exit_code = publish(&db, &event.event, args->values[OPT_REDACT] != NULL);
         database_close(&db);
@@ -246,17 +271,22 @@ static int publish_many(const arguments *args)
 {
     database db;
     busbar_event handling = {.size = sizeof handling};
+    busbar_options limits = database_bus_options();
     for (size_t i = 0; i < OPTION_COUNT; i++)
-        if (args->values[i] != NULL && i != OPT_NDJSON && i != OPT_LANE && i != OPT_TTL)
+        if (args->values[i] != NULL && i != OPT_NDJSON && i != OPT_LANE && i != OPT_TTL &&
+            !limits_know(options[i].name))
             return arguments_fail(args, "--%s does not go with --ndjson: each line is a whole event", options[i].name);
-    if (args->many_count > 0)
-        return arguments_fail(args, "--ext does not go with --ndjson: each line is a whole event");
-    int exit_code = read_handling(args, &handling);
+    for (size_t i = 0; i < args->many_count; i++)
+        if (args->many_option[i] == OPT_EXT)
+            return arguments_fail(args, "--ext does not go with --ndjson: each line is a whole event");
+    int exit_code = limits_read(args, &limits);
     if (exit_code == EXIT_DONE)
-        exit_code = database_open_writing(&db, args->operands[0], false);
+        exit_code = read_handling(args, &handling);
+    if (exit_code == EXIT_DONE)
+        exit_code = database_open_with(&db, args->operands[0], &limits);
     if (exit_code != EXIT_DONE)
         return exit_code;
-    exit_code = ndjson_publish(&db, args->operand_count > 1 ? args->operands[1] : "-", &handling);
+    exit_code = ndjson_publish(&db, args->operand_count > 1 ? args->operands[1] : "-", &handling, limits.max_bytes);
     database_close(&db);
     return exit_code;
 }

@@ -5,10 +5,13 @@
 #include "broker.h"
 #include "command.h"
 #include "database.h"
+#include "limits.h"
 #include "out.h"
 #include "relay_settings.h"
 #include "relay_watch.h"
 #include "stop.h"
+
+#include <inttypes.h>
 
 static const char help[] = "usage: busbar relay DATABASE --url URL --topic TEMPLATE [--OPTION...]\n"
                            "\n"
@@ -25,10 +28,13 @@ static const char help[] = "usage: busbar relay DATABASE --url URL --topic TEMPL
                            "  --match-not NAME=VALUE  no events that match this; given several times, none may match\n"
                            "  --drain              end with 0 as soon as nothing is left, and not before; stopped\n"
                            "                       earlier, end with 1\n"
+                           "  --stats              at the end, say on standard output what it has written\n"
                            "  --qos 0|1|2          (default 1); with 0, events can be lost on the way\n"
                            "  --format structured\n"
                            "  --window N           messages sent and not yet acknowledged, at most (default 20)\n"
                            "  --rate N             messages per second, at most (default: no limit)\n"
+                           "  --ttl DURATION       older events are not sent, and counted as expired; what is left\n"
+                           "                       goes along as message expiry (MQTT 5): 90s, 10m, 1h30m, 3d\n"
                            "  --unmatched accept|count|hold  what a message is that the broker took while nobody was\n"
                            "                       subscribed to its topic: delivered, the same but counted, or not\n"
                            "                       delivered, to be sent again until somebody is (default accept;\n"
@@ -43,8 +49,11 @@ static const char help[] = "usage: busbar relay DATABASE --url URL --topic TEMPL
                            "  --config FILE        a JSON object with the names of these options; the command line\n"
                            "                       goes before it: {\"url\": \"mqtt://localhost\", \"qos\": 1}\n"
                            "\n"
+                           "Limits, which this worker holds:\n"
+                           "\n" LIMITS_HELP_BOTH LIMITS_HELP_WORKER "\n"
                            "What the broker refuses for good is kept as a dead letter: `busbar list DATABASE\n"
-                           "--consumer relay --state dead`. Dead letters do not keep --drain from ending with 0.\n";
+                           "--consumer relay --state dead`. Dead letters do not keep --drain from ending with 0.\n"
+                           "If the database is removed or replaced while it runs, it ends with 1.\n";
 
 /* It reads each event once: more cache would only make its memory grow with the backlog (P9). */
 #define CACHE_KIB 256
@@ -67,7 +76,7 @@ static int add_route(busbar *bus, void *ctx)
 static int check_database(const char *path)
 {
     database db;
-    int exit_code = database_open_writing(&db, path, false);
+    int exit_code = database_open_writing(&db, path);
     database_close(&db);
     return exit_code;
 }
@@ -77,9 +86,12 @@ static int start(const char *path, const relay_settings *settings, busbar_runner
     busbar_reason reason = {0};
     busbar_error error = {0};
     setup self = {.route = &settings->route};
-    busbar_options bus = database_bus_options();
-    busbar_runner_options options = {
-        .size = sizeof options, .path = path, .bus = &bus, .setup = add_route, .ctx = &self, .cache_kib = CACHE_KIB};
+    busbar_runner_options options = {.size = sizeof options,
+                                     .path = path,
+                                     .bus = &settings->bus,
+                                     .setup = add_route,
+                                     .ctx = &self,
+                                     .cache_kib = CACHE_KIB};
     if (broker_new(&settings->broker, &self.transport, &reason) != BUSBAR_OK) {
         out_error("cannot relay to %s: %s", settings->values[RELAY_URL], reason.text);
         return EXIT_FAILED;
@@ -90,6 +102,15 @@ static int start(const char *path, const relay_settings *settings, busbar_runner
     if (!self.given)
         self.transport.api->stop(self.transport.ctx);
     return database_fail_with(path, code, &error);
+}
+
+/* Since it was started: for sizing the wear of flash memory. */
+static void tell_writes(busbar_runner *runner)
+{
+    busbar_status status = {.size = sizeof status};
+    if (busbar_runner_status(runner, &status) == BUSBAR_OK)
+        out_line("written: %" PRId64 " bytes in %" PRId64 " transactions, %" PRId64 " of them synced",
+                 status.written_bytes, status.commit_count, status.synced_count);
 }
 
 static int stop(const char *path, busbar_runner *runner)
@@ -113,6 +134,8 @@ static int relay(const char *path, const relay_settings *settings)
     if (exit_code != EXIT_DONE)
         return exit_code;
     exit_code = relay_watch(path, settings->route.name, runner, settings->drain);
+    if (settings->stats)
+        tell_writes(runner);
     int stopped = stop(path, runner);
     return exit_code != EXIT_DONE ? exit_code : stopped;
 }

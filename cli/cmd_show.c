@@ -71,7 +71,7 @@ static void end_object(showing *self)
 
 static const char *clock_name(busbar_clock_quality quality)
 {
-    return quality == BUSBAR_CLOCK_TRUSTED ? "" : " by a clock that was not synchronised";
+    return quality == BUSBAR_CLOCK_TRUSTED ? "" : " (estimated: by a clock that was not synchronised)";
 }
 
 static void print_header(const busbar_record *event)
@@ -80,7 +80,8 @@ static void print_header(const busbar_record *event)
     if (event->seq > 0)
         snprintf(position, sizeof position, "position %" PRId64, event->seq);
     if (event->time_ms == BUSBAR_TIME_UNKNOWN)
-        out_line("%s lane, %s, published at a time not known", busbar_lane_name(event->lane), position);
+        out_line("%s lane, %s, published at a time not known (its clock was never set)", busbar_lane_name(event->lane),
+                 position);
     else
         out_line("%s lane, %s, published %s%s", busbar_lane_name(event->lane), position,
                  human_time(event->time_ms).text, clock_name(event->time_quality));

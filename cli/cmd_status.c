@@ -2,6 +2,7 @@
 /* busbar status: how the bus and its consumers are doing. */
 #include "command.h"
 #include "database.h"
+#include "health.h"
 #include "human.h"
 #include "json_writer.h"
 #include "out.h"
@@ -12,30 +13,40 @@
 #include <string.h>
 
 static const char help[] =
-    "usage: busbar status DATABASE [--json]\n"
+    "usage: busbar status DATABASE [--json] [--max-pending N] [--max-age DURATION] ...\n"
     "\n"
     "Shows the lanes of the log, the consumers and their counters, and the sizes on disk.\n"
     "\n"
     "A database is unhealthy, and the exit code is 4, if a consumer has dead letters that are\n"
-    "kept, has failed and not succeeded since (its last error), or has a handler that is stuck:\n"
-    "it takes longer than its limit.\n"
-    "\n"
+    "kept, a handler that is stuck (it takes longer than its limit), or events that have failed\n"
+    "for five minutes without a success. A route without a connection is healthy. It is\n"
+    "degraded, with exit code 0, while events have failed for a shorter time. More rules, and\n"
+    "other limits:\n"
+    "\n" HEALTH_HELP "\n"
     "In each lane, for each consumer, in positions of the log:\n"
     "  head - start + replayed = filtered + delivered + dead + expired + evicted + retrying\n"
     "                            + (head - cursor)\n"
     "retrying counts the parked ones too; dead also those that were dropped since.\n"
     "\n"
-    "  --json            one object: database, schema_version, healthy, database_bytes,\n"
+    "  --json            one object: database, schema_version, healthy, health (ok, degraded,\n"
+    "                    unhealthy), reasons (each with health, rule, consumer, value and\n"
+    "                    limit in ms, bytes or events, text), database_bytes,\n"
     "                    wal_bytes, free_bytes, wal_race (this SQLite can, very rarely,\n"
-    "                    damage a WAL database that several connections write), scheduled,\n"
-    "                    lanes (by name: head, first, watermark), and consumers (each with\n"
-    "                    name, class, pattern, filter, order, worker, last_error, pending,\n"
-    "                    retrying, parked, dead, dropped, replayed, unmatched, oldest_ms,\n"
-    "                    rate_per_s, eta_s, stuck_ms, lanes); what is not known is null\n";
+    "                    damage a WAL database that several connections write), clock (how\n"
+    "                    well this run of the machine knows the time: quality, and fix_ms, how\n"
+    "                    long ago the last clock fix was noted), scheduled, lanes (by\n"
+    "                    name: head, first, watermark), and consumers (each with name,\n"
+    "                    class, pattern, filter, order, worker, worked (it lives), last_error,\n"
+    "                    offline, failing_ms, stuck_ms, pending, retrying, parked, dead,\n"
+    "                    dropped, replayed, unmatched, expired, evicted, gaps and gap_events\n"
+    "                    (runs of missed events that a route has still to tell, and the events in\n"
+    "                    them), never_finished (no worker runs it, and none has ever finished\n"
+    "                    an event), oldest_ms, rate_per_s, eta_s, lanes); what is not known is\n"
+    "                    null\n";
 
-enum { OPT_JSON };
+enum { OPT_JSON = HEALTH_OPTION_COUNT };
 
-static const option options[] = {[OPT_JSON] = {"json", 0, OPTION_FLAG}};
+static const option options[] = {HEALTH_OPTIONS, [OPT_JSON] = {"json", 0, OPTION_FLAG}};
 
 /* Workers take the lanes in this order, and people look at them so. */
 static const busbar_lane lanes[] = {BUSBAR_URGENT, BUSBAR_NORMAL, BUSBAR_BULK};
@@ -44,7 +55,7 @@ static const busbar_lane lanes[] = {BUSBAR_URGENT, BUSBAR_NORMAL, BUSBAR_BULK};
 typedef struct report {
     const database *db;
     busbar_status status;
-    bool healthy;
+    health_report health;
     json_writer json;
     table rows;
 } report;
@@ -61,6 +72,10 @@ static busbar_progress sum_of(const busbar_consumer_status *consumer)
         sum.dropped += p->dropped;
         sum.replayed += p->replayed;
         sum.unmatched += p->unmatched;
+        sum.expired += p->expired;
+        sum.evicted += p->evicted;
+        sum.filtered += p->filtered;
+        sum.delivered += p->delivered;
     }
     return sum;
 }
@@ -70,6 +85,14 @@ static int64_t kept_count(const busbar_consumer_status *consumer)
 {
     busbar_progress sum = sum_of(consumer);
     return sum.dead - sum.dropped;
+}
+
+/* No worker has ever finished anything of it: a mistyped name, or a program that was not started yet. */
+static bool never_finished(const busbar_consumer_status *consumer)
+{
+    busbar_progress sum = sum_of(consumer);
+    int64_t finished = sum.filtered + sum.delivered + sum.dead + sum.expired + sum.retrying;
+    return !consumer->worked && finished == 0 && consumer->pending + sum.evicted > 0;
 }
 
 static const char *order_name(busbar_order order)
@@ -82,14 +105,6 @@ static const char *order_name(busbar_order order)
 static const char *class_name(busbar_class class_)
 {
     return class_ == BUSBAR_CLASS_ROUTE ? "route" : "subscription";
-}
-
-static int judge(const busbar_consumer_status *consumer, void *ctx)
-{
-    report *self = ctx;
-    if (kept_count(consumer) > 0 || consumer->last_error != NULL || consumer->stuck_ms > 0)
-        self->healthy = false;
-    return 0;
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------------------------------ */
@@ -133,7 +148,11 @@ static int add_consumer(const busbar_consumer_status *consumer, void *ctx)
     json_text(json, "filter", consumer->filter);
     json_text(json, "order", order_name(consumer->order));
     json_text(json, "worker", consumer->worker);
+    json_bool(json, "worked", consumer->worked);
     json_text(json, "last_error", consumer->last_error);
+    json_bool(json, "offline", consumer->offline);
+    json_int(json, "failing_ms", consumer->failing_ms);
+    json_int(json, "stuck_ms", consumer->stuck_ms);
     json_int(json, "pending", consumer->pending);
     json_int(json, "retrying", sum.retrying);
     json_int(json, "parked", sum.parked);
@@ -141,13 +160,17 @@ static int add_consumer(const busbar_consumer_status *consumer, void *ctx)
     json_int(json, "dropped", sum.dropped);
     json_int(json, "replayed", sum.replayed);
     json_int(json, "unmatched", sum.unmatched);
+    json_int(json, "expired", sum.expired);
+    json_int(json, "evicted", sum.evicted);
+    json_int(json, "gaps", consumer->gap_count);
+    json_int(json, "gap_events", consumer->gap_events);
+    json_bool(json, "never_finished", never_finished(consumer));
     add_known(json, "oldest_ms", consumer->oldest_ms);
     if (consumer->rate_per_s > 0)
         json_number(json, "rate_per_s", consumer->rate_per_s);
     else
         json_null(json, "rate_per_s");
     add_known(json, "eta_s", consumer->eta_s);
-    json_int(json, "stuck_ms", consumer->stuck_ms);
     json_begin(json, "lanes", '{');
     for (size_t i = 0; i < LANE_COUNT; i++)
         add_progress(json, &consumer->progress[lanes[i]], lanes[i]);
@@ -171,11 +194,15 @@ static int print_json(report *self)
     json_begin(json, NULL, '{');
     json_text(json, "database", self->db->path);
     json_int(json, "schema_version", self->status.schema_version);
-    json_bool(json, "healthy", self->healthy);
+    health_add_json(&self->health, json);
     add_known(json, "database_bytes", self->status.database_bytes);
     add_known(json, "wal_bytes", self->status.wal_bytes);
     add_known(json, "free_bytes", self->status.free_bytes);
     json_bool(json, "wal_race", self->status.wal_race);
+    json_begin(json, "clock", '{');
+    json_text(json, "quality", busbar_clock_name(self->status.clock_quality));
+    add_known(json, "fix_ms", self->status.clock_fix_ms);
+    json_end(json, '}');
     json_int(json, "scheduled", self->status.scheduled_count);
     json_begin(json, "lanes", '{');
     for (size_t i = 0; i < LANE_COUNT; i++)
@@ -192,17 +219,27 @@ static int print_json(report *self)
 
 /* ---- For people ------------------------------------------------------------------------------------------------------ */
 
+/* Of this run of the machine: how well the times of its events are known. */
+static void print_clock(const busbar_status *status)
+{
+    out_cell("clock", OUT_BOLD, 10);
+    if (status->clock_fix_ms < 0)
+        out_line("no fix noted since this machine was started");
+    else
+        out_line("%s, by a fix noted %s ago", busbar_clock_name(status->clock_quality),
+                 human_duration(status->clock_fix_ms).text);
+}
+
 static void print_sizes(const report *self)
 {
     const busbar_status *status = &self->status;
-    out_cell("health", OUT_BOLD, 10);
-    out_cell(self->healthy ? "ok" : "unhealthy", self->healthy ? OUT_GOOD : OUT_BAD, 0);
-    out_text("\n");
+    health_print(&self->health);
     out_cell("database", OUT_BOLD, 10);
     out_line("%s, schema %d", self->db->path, status->schema_version);
     out_cell("size", OUT_BOLD, 10);
     out_line("%s, of it free %s, and WAL %s", human_bytes(status->database_bytes).text,
              human_bytes(status->free_bytes).text, status->wal_bytes < 0 ? "-" : human_bytes(status->wal_bytes).text);
+    print_clock(status);
     if (status->scheduled_count > 0) {
         out_cell("scheduled", OUT_BOLD, 10);
         out_line("%s not due yet", human_count(status->scheduled_count).text);
@@ -299,10 +336,31 @@ static int add_counter_rows(const busbar_consumer_status *consumer, void *ctx)
     return 0;
 }
 
+/* Nobody works it, and so nothing that it has not finished is ever deleted, but for the limits. */
+static void print_unworked(const report *self, const busbar_consumer_status *consumer)
+{
+    if (consumer->worked || consumer->pending == 0)
+        return;
+    out_line("%s: %s, and keeps %s %s from being deleted; `busbar forget %s %s` gives it up", consumer->name,
+             never_finished(consumer) ? "no worker runs it, or has ever finished an event" : "no worker runs it",
+             human_count(consumer->pending).text, consumer->pending == 1 ? "event" : "events", self->db->path,
+             consumer->name);
+}
+
+static void print_gaps(const busbar_consumer_status *consumer)
+{
+    bool route = consumer->class_ == BUSBAR_CLASS_ROUTE;
+    if (consumer->gap_count > 0)
+        out_line("%s: missed %s %s, in %s %s%s", consumer->name, human_count(consumer->gap_events).text,
+                 consumer->gap_events == 1 ? "event" : "events", human_count(consumer->gap_count).text,
+                 consumer->gap_count == 1 ? "gap" : "gaps", route ? ", which the receiver is still to be told" : "");
+}
+
 /* What only few consumers have; in tables it would be a column of dashes. */
 static int print_particulars(const busbar_consumer_status *consumer, void *ctx)
 {
-    (void)ctx;
+    print_unworked(ctx, consumer);
+    print_gaps(consumer);
     if (consumer->filter != NULL)
         out_line("%s: only events with %s", consumer->name, consumer->filter);
     if (consumer->order != BUSBAR_ORDER_NONE)
@@ -332,35 +390,37 @@ static int print_text(report *self)
         return BUSBAR_OK;
     int code = print_consumers(self);
     if (code == BUSBAR_OK)
-        code = busbar_consumer_list(self->db->bus, print_particulars, NULL);
+        code = busbar_consumer_list(self->db->bus, print_particulars, self);
     return code == BUSBAR_OK ? print_counters(self) : code;
 }
 
 /* ---- The verb -------------------------------------------------------------------------------------------------------- */
 
-static int report_on(report *self, bool json)
+static int report_on(report *self, const busbar_health_rules *rules, bool json)
 {
     self->status.size = sizeof self->status;
-    self->healthy = true;
     int code = busbar_status_get(self->db->bus, &self->status);
     if (code == BUSBAR_OK)
-        code = busbar_consumer_list(self->db->bus, judge, self);
+        code = health_judge(self->db->bus, rules, &self->health);
     if (code == BUSBAR_OK)
         code = json ? print_json(self) : print_text(self);
     if (code != BUSBAR_OK)
         return database_fail(self->db, code);
-    return self->healthy ? EXIT_DONE : EXIT_UNHEALTHY;
+    return self->health.health == BUSBAR_HEALTH_UNHEALTHY ? EXIT_UNHEALTHY : EXIT_DONE;
 }
 
 static int run(const arguments *args)
 {
     static report self; /* holds a table: too large for the stack's taste, and needed once */
+    busbar_health_rules rules;
     database db;
+    if (!health_rules_read(args, &rules))
+        return EXIT_USAGE;
     int exit_code = database_open_reading(&db, args->operands[0]);
     if (exit_code != EXIT_DONE)
         return exit_code;
     self.db = &db;
-    exit_code = report_on(&self, args->values[OPT_JSON] != NULL);
+    exit_code = report_on(&self, &rules, args->values[OPT_JSON] != NULL);
     database_close(&db);
     return exit_code;
 }

@@ -57,8 +57,7 @@ typedef struct tail {
 
 static void print_text(const busbar_record *event)
 {
-    bool known = event->time_ms != BUSBAR_TIME_UNKNOWN;
-    out_cell(known ? human_time(event->time_ms).text : "-", OUT_PLAIN, 24);
+    out_cell(human_event_time(event).text, OUT_PLAIN, 25);
     out_text("  ");
     out_cell(busbar_lane_name(event->lane), event->lane == BUSBAR_URGENT ? OUT_WARNING : OUT_PLAIN, 6);
     out_text("  ");

@@ -31,9 +31,12 @@ extern const command cmd_list;
 extern const command cmd_show;
 extern const command cmd_tail;
 extern const command cmd_status;
+extern const command cmd_check;
 extern const command cmd_retry;
 extern const command cmd_drop;
 extern const command cmd_replay;
 extern const command cmd_relay;
+extern const command cmd_prune;
+extern const command cmd_forget;
 
 #endif

@@ -9,6 +9,9 @@
 /* A handle must have a source to open, also where it is never used and the machine has no identity. */
 #define UNUSED_SOURCE "busbar"
 
+/* Of the limit on the file and its WAL, in which a quarter is set aside for the WAL: where that is checkpointed. */
+#define WAL_PART 16
+
 int database_exit_code(int code)
 {
     if (code == BUSBAR_ENOTFOUND)
@@ -34,6 +37,8 @@ static const char *advice(int code, int native)
         return "this machine has no identity to use as the event's source; give --source";
     case BUSBAR_EDATASIZE:
         return "the data has more than 16 MiB; store it elsewhere and publish a reference to it";
+    case BUSBAR_EMOVED:
+        return "was removed or replaced by another file while it was in use; what is at its place now was not touched";
     default:
         return NULL;
     }
@@ -85,9 +90,9 @@ busbar_options database_bus_options(void)
                             .max_data_bytes = DATABASE_DATA_MAX_BYTES};
 }
 
-static int open_file(database *out, const char *path, busbar_linux_mode mode)
+static int open_file(database *out, const char *path, busbar_linux_mode mode, uint64_t max_bytes)
 {
-    busbar_linux_database_options options = {.size = sizeof options, .mode = mode};
+    busbar_linux_database_options options = {.size = sizeof options, .mode = mode, .wal_bytes = max_bytes / WAL_PART};
     busbar_error error = {0};
     *out = (database){.path = path};
     if (path[0] == '\0') {
@@ -100,16 +105,13 @@ static int open_file(database *out, const char *path, busbar_linux_mode mode)
     return EXIT_DONE;
 }
 
-static int open_both(database *out, const char *path, busbar_linux_mode mode, bool needs_source)
+static int open_both(database *out, const char *path, busbar_linux_mode mode, const busbar_options *options)
 {
-    busbar_options options = database_bus_options();
     busbar_error error = {0};
-    int exit_code = open_file(out, path, mode);
+    int exit_code = open_file(out, path, mode, options->max_bytes);
     if (exit_code != EXIT_DONE)
         return exit_code;
-    if (needs_source)
-        options.source = NULL;
-    int code = busbar_open(&out->bus, busbar_linux_database_handle(out->file), &options, &error);
+    int code = busbar_open(&out->bus, busbar_linux_database_handle(out->file), options, &error);
     return code == BUSBAR_OK ? EXIT_DONE : database_fail_with(path, code, &error);
 }
 
@@ -132,23 +134,49 @@ static int close_on_failure(database *self, int exit_code)
 
 int database_open_reading(database *out, const char *path)
 {
-    int exit_code = open_both(out, path, BUSBAR_LINUX_READ, false);
+    busbar_options options = database_bus_options();
+    int exit_code = open_both(out, path, BUSBAR_LINUX_READ, &options);
     if (exit_code == EXIT_DONE)
         exit_code = check_tables(out, false);
     return close_on_failure(out, exit_code);
 }
 
-int database_open_writing(database *out, const char *path, bool needs_source)
+static bool is_damage(int code, const busbar_error *error)
 {
-    int exit_code = open_both(out, path, BUSBAR_LINUX_WRITE, needs_source);
+    return code == BUSBAR_ECORRUPT || (code == BUSBAR_ENOTBUS && error->native != 0); /* not even a database any more */
+}
+
+int database_open_checking(database *out, const char *path, busbar_error *out_damage)
+{
+    busbar_linux_database_options file = {.size = sizeof file, .mode = BUSBAR_LINUX_READ};
+    busbar_options options = database_bus_options();
+    *out = (database){.path = path};
+    int code = busbar_linux_database_open(&out->file, path, &file, out_damage);
+    if (code == BUSBAR_OK)
+        code = busbar_open(&out->bus, busbar_linux_database_handle(out->file), &options, out_damage);
+    if (code == BUSBAR_OK || is_damage(code, out_damage))
+        return EXIT_DONE;
+    return close_on_failure(out, fail_opening(path, code, out_damage, false));
+}
+
+int database_open_with(database *out, const char *path, const busbar_options *options)
+{
+    int exit_code = open_both(out, path, BUSBAR_LINUX_WRITE, options);
     if (exit_code == EXIT_DONE)
         exit_code = check_tables(out, true);
     return close_on_failure(out, exit_code);
 }
 
+int database_open_writing(database *out, const char *path)
+{
+    busbar_options options = database_bus_options();
+    return database_open_with(out, path, &options);
+}
+
 int database_open_making(database *out, const char *path)
 {
-    return close_on_failure(out, open_both(out, path, BUSBAR_LINUX_CREATE, false));
+    busbar_options options = database_bus_options();
+    return close_on_failure(out, open_both(out, path, BUSBAR_LINUX_CREATE, &options));
 }
 
 void database_close(database *self)

@@ -22,8 +22,15 @@ typedef struct database {
 
 /* Opens a database that has Busbar's tables, to look at it. */
 int database_open_reading(database *out, const char *path);
-/* Opens one to write. `needs_source`: events that name no source get this machine's identity; it must have one. */
-int database_open_writing(database *out, const char *path, bool needs_source);
+/*
+ * The same to examine it, whatever its tables are. If it is too damaged for that, the result is EXIT_DONE all the same, with
+ * out->bus NULL and *out_damage saying why.
+ */
+int database_open_checking(database *out, const char *path, busbar_error *out_damage);
+/* Opens one to write. */
+int database_open_writing(database *out, const char *path);
+/* The same, with limits: `options` are database_bus_options() and what was added to them; without a source, this machine's. */
+int database_open_with(database *out, const char *path, const busbar_options *options);
 /* Opens one to write, making the file if there is none. Tables may be missing. */
 int database_open_making(database *out, const char *path);
 

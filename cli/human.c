@@ -22,6 +22,16 @@ human human_time(int64_t time_ms)
     return out;
 }
 
+human human_event_time(const busbar_record *event)
+{
+    human time = human_time(event->time_ms);
+    human out;
+    if (event->time_ms == BUSBAR_TIME_UNKNOWN || event->time_quality == BUSBAR_CLOCK_TRUSTED)
+        return time;
+    snprintf(out.text, sizeof out.text, "~%.*s", (int)sizeof out.text - 2, time.text);
+    return out;
+}
+
 human human_duration(int64_t duration_ms)
 {
     human out;

@@ -12,8 +12,9 @@
 
 #include <busbar/busbar.h>
 
-static const command *const commands[] = {&cmd_init,   &cmd_publish, &cmd_list, &cmd_show,   &cmd_tail,
-                                          &cmd_status, &cmd_retry,   &cmd_drop, &cmd_replay, &cmd_relay};
+static const command *const commands[] = {&cmd_init,   &cmd_publish, &cmd_list,  &cmd_show, &cmd_tail,
+                                          &cmd_status, &cmd_check,   &cmd_retry, &cmd_drop, &cmd_replay,
+                                          &cmd_relay,  &cmd_prune,   &cmd_forget};
 #define COMMAND_COUNT (sizeof commands / sizeof commands[0])
 
 static const char usage[] = "usage: busbar VERB DATABASE [ARGUMENT...] [--OPTION...]\n"

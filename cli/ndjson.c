@@ -14,6 +14,7 @@
 /* What one transaction holds at most: few enough to let other writers in, many enough to share one commit. */
 #define BATCH_EVENTS_MAX 500
 #define BATCH_BYTES_MAX  (1024u * 1024)
+#define BATCH_PART       32 /* of a limit on the file and its WAL, which a commit must not take by surprise */
 
 typedef struct counts {
     uint64_t stored;
@@ -27,6 +28,7 @@ typedef struct stream {
     counts done;  /* committed */
     counts batch; /* in the open transaction */
     size_t batch_bytes;
+    size_t batch_bytes_max;
     uint64_t batch_line; /* the first line of the open transaction; 0: none is open */
     uint64_t refused;
 } stream;
@@ -107,6 +109,12 @@ static bool publish(stream *self, const busbar_event *decoded, size_t size)
     if (!begin(self))
         return false;
     int code = busbar_publish(self->db->bus, &event, NULL);
+    if (code == BUSBAR_EBUSFULL &&
+        self->batch.stored > 0) { /* what went in stays, and a commit makes room in the WAL */
+        if (!commit(self) || !begin(self))
+            return false;
+        code = busbar_publish(self->db->bus, &event, NULL);
+    }
     if (code < 0) {
         busbar_error error;
         busbar_error_get(self->db->bus, &error);
@@ -118,7 +126,8 @@ static bool publish(stream *self, const busbar_event *decoded, size_t size)
     self->batch.known += code == BUSBAR_DUPLICATE;
     self->batch.stored += code != BUSBAR_DUPLICATE;
     self->batch_bytes += size;
-    bool full = self->batch.stored + self->batch.known >= BATCH_EVENTS_MAX || self->batch_bytes >= BATCH_BYTES_MAX;
+    bool full =
+        self->batch.stored + self->batch.known >= BATCH_EVENTS_MAX || self->batch_bytes >= self->batch_bytes_max;
     return full ? commit(self) : true;
 }
 
@@ -190,9 +199,11 @@ static bool read_all(stream *self, const char *name)
     }
 }
 
-int ndjson_publish(database *db, const char *path, const busbar_event *handling)
+int ndjson_publish(database *db, const char *path, const busbar_event *handling, uint64_t max_bytes)
 {
-    stream self = {.db = db, .handling = *handling};
+    stream self = {.db = db, .handling = *handling, .batch_bytes_max = BATCH_BYTES_MAX};
+    if (max_bytes != 0 && max_bytes / BATCH_PART < BATCH_BYTES_MAX)
+        self.batch_bytes_max = (size_t)(max_bytes / BATCH_PART);
     int fd = file_open(path);
     if (fd < 0)
         return EXIT_FAILED;

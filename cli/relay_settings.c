@@ -2,7 +2,9 @@
 #include "relay_settings.h"
 
 #include "command.h"
+#include "database.h"
 #include "file.h"
+#include "limits.h"
 #include "out.h"
 #include "value.h"
 
@@ -177,6 +179,14 @@ static int read_format(const arguments *args, const char *text, busbar_format *o
     return EXIT_DONE;
 }
 
+static int read_ttl(const arguments *args, const char *text, uint64_t *out_ms)
+{
+    *out_ms = 0;
+    if (text == NULL || (value_duration(text, out_ms) && *out_ms > 0))
+        return EXIT_DONE;
+    return arguments_fail(args, "--ttl is a duration with a unit, such as 500ms, 90s, 10m or 3d, not \"%s\"", text);
+}
+
 static int read_unmatched(const arguments *args, const char *text, busbar_unmatched *out)
 {
     static const char *const words[] = {
@@ -209,25 +219,40 @@ static bool is_given(const arguments *args, size_t option_index)
     return false;
 }
 
+static int take_many(const arguments *args, relay_settings *out, size_t index, const char *word)
+{
+    if (limits_know(relay_options[index].name))
+        return limits_take(args, relay_options[index].name, word, &out->bus);
+    return relay_match_add(&out->match, args, index == RELAY_MATCH_NOT, word);
+}
+
 /* The command line goes before the configuration here too: of each option, the words of one of them count. */
-static int read_match(const arguments *args, relay_settings *out)
+static int read_many(const arguments *args, relay_settings *out)
 {
     const relay_config *config = &out->config;
     for (size_t i = 0; i < args->many_count; i++) {
-        int exit_code = relay_match_add(&out->match, args, args->many_option[i] == RELAY_MATCH_NOT, args->many[i]);
+        int exit_code = take_many(args, out, args->many_option[i], args->many[i]);
         if (exit_code != EXIT_DONE)
             return exit_code;
     }
     for (size_t i = 0; i < config->many_count; i++) {
-        size_t index = config->many_option[i];
-        if (is_given(args, index))
+        if (is_given(args, config->many_option[i]))
             continue;
-        int exit_code = relay_match_add(&out->match, args, index == RELAY_MATCH_NOT, config->many[i]);
+        int exit_code = take_many(args, out, config->many_option[i], config->many[i]);
         if (exit_code != EXIT_DONE)
             return exit_code;
     }
     out->route.filter = relay_match_filter(&out->match);
     return EXIT_DONE;
+}
+
+static int read_limits(const arguments *args, relay_settings *out)
+{
+    int exit_code = EXIT_DONE;
+    for (size_t i = 0; exit_code == EXIT_DONE && i < RELAY_OPTION_COUNT; i++)
+        if (out->values[i] != NULL && limits_know(relay_options[i].name))
+            exit_code = limits_take(args, relay_options[i].name, out->values[i], &out->bus);
+    return exit_code == EXIT_DONE ? limits_check(args, &out->bus) : exit_code;
 }
 
 static int read_route(const arguments *args, relay_settings *out)
@@ -240,7 +265,9 @@ static int read_route(const arguments *args, relay_settings *out)
     route->window = WINDOW_DEFAULT;
     if (route->topic == NULL)
         return arguments_fail(args, "relay needs --topic, such as 'events/{type}'");
-    int exit_code = read_match(args, out);
+    int exit_code = read_many(args, out);
+    if (exit_code == EXIT_DONE)
+        exit_code = read_limits(args, out);
     if (exit_code == EXIT_DONE)
         exit_code = read_qos(args, values[RELAY_QOS], &route->qos);
     if (exit_code == EXIT_DONE)
@@ -251,8 +278,9 @@ static int read_route(const arguments *args, relay_settings *out)
         exit_code = read_number(args, "window", values[RELAY_WINDOW], BUSBAR_MOSQUITTO_WINDOW_MAX, &route->window);
     if (exit_code == EXIT_DONE && route->window == 0)
         return arguments_fail(args, "--window is 1 or more");
-    return exit_code == EXIT_DONE ? read_number(args, "rate", values[RELAY_RATE], RATE_MAX, &route->rate_per_s)
-                                  : exit_code;
+    if (exit_code == EXIT_DONE)
+        exit_code = read_number(args, "rate", values[RELAY_RATE], RATE_MAX, &route->rate_per_s);
+    return exit_code == EXIT_DONE ? read_ttl(args, values[RELAY_TTL], &route->ttl_ms) : exit_code;
 }
 
 static int read_broker(const arguments *args, relay_settings *out)
@@ -272,12 +300,14 @@ static int read_broker(const arguments *args, relay_settings *out)
 int relay_settings_read(relay_settings *out, const arguments *args)
 {
     *out = (relay_settings){.route = {.size = sizeof out->route}, .broker = {.size = sizeof out->broker}};
+    out->bus = database_bus_options();
     const char *config = args->values[RELAY_CONFIG];
     if (config != NULL && !relay_config_read(&out->config, config))
         return EXIT_FAILED;
     for (size_t i = 0; i < RELAY_OPTION_COUNT; i++)
         out->values[i] = args->values[i] != NULL ? args->values[i] : out->config.values[i];
     out->drain = out->values[RELAY_DRAIN] != NULL;
+    out->stats = out->values[RELAY_STATS] != NULL;
     int exit_code = read_route(args, out);
     return exit_code == EXIT_DONE ? read_broker(args, out) : exit_code;
 }

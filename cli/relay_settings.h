@@ -16,7 +16,9 @@
 typedef struct relay_settings {
     busbar_route route;
     busbar_mosquitto_options broker;
+    busbar_options bus;
     bool drain;
+    bool stats;
     const char *values[RELAY_OPTION_COUNT]; /* the words that count */
     relay_config config;
     relay_match match;

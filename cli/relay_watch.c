@@ -98,17 +98,19 @@ static int look_at(const busbar_consumer_status *consumer, void *ctx)
     return 0;
 }
 
-static void tell_runner(watch *self)
+/* What is written to a file that has lost its name is lost with it: nothing to wait for. */
+static int tell_runner(watch *self)
 {
     busbar_error error;
     int code = busbar_runner_error(self->runner, &error);
     if (code == self->runner_code_told)
-        return;
+        return EXIT_DONE;
     if (code != BUSBAR_OK)
         database_fail_with(self->db.path, code, &error);
     else
         out_note("%s: works again", self->db.path);
     self->runner_code_told = code;
+    return code == BUSBAR_EMOVED ? EXIT_FAILED : EXIT_DONE;
 }
 
 /* Returns EXIT_DONE also when the database cannot be read for a moment. */
@@ -117,7 +119,8 @@ static int look(watch *self)
     self->found = false;
     self->empty = false;
     int code = busbar_consumer_list(self->db.bus, look_at, self);
-    tell_runner(self);
+    if (tell_runner(self) != EXIT_DONE)
+        return EXIT_FAILED;
     if (code == BUSBAR_OK && !self->found) {
         out_error("%s: the consumer %s was removed", self->db.path, self->name);
         return EXIT_FAILED;

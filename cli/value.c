@@ -32,6 +32,25 @@ bool value_number(const char *text, uint64_t max, uint64_t *out)
     return true;
 }
 
+bool value_bytes(const char *text, uint64_t *out_bytes)
+{
+    static const char units[] = "KMG";
+    uint64_t number;
+    unsigned shift = 0;
+    if (!read_number(&text, INT64_MAX, &number))
+        return false;
+    if (*text != '\0') {
+        const char *unit = strchr(units, *text++);
+        if (unit == NULL || *text != '\0')
+            return false;
+        shift = 10 * (unsigned)(unit - units + 1);
+    }
+    if (number > (uint64_t)INT64_MAX >> shift)
+        return false;
+    *out_bytes = number << shift;
+    return true;
+}
+
 /* The unit at `text`, in milliseconds; 0: none. */
 static uint64_t read_unit(const char *text, size_t *out_length)
 {

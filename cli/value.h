@@ -11,6 +11,9 @@
 /* A decimal number without sign, at most `max`. */
 bool value_number(const char *text, uint64_t max, uint64_t *out);
 
+/* 500000, 512K, 64M, 2G (of 1,024): a size in bytes. */
+bool value_bytes(const char *text, uint64_t *out_bytes);
+
 /* 500ms, 90s, 10m, 1h30m, 3d, 2w: numbers with their units, at most 100 years. */
 bool value_duration(const char *text, uint64_t *out_ms);
 

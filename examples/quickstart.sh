@@ -129,7 +129,7 @@ waits_for_broker() {
 }
 start_relay
 wait_until 10 waits_for_broker
-show busbar status house.db || [ $? -eq 4 ] # unhealthy: a route cannot connect
+show busbar status house.db # healthy: being offline is what the bus is for
 
 say "A broker starts, and somebody listens to it. The relay goes on by itself."
 kill -STOP "$relay_pid" # until somebody listens: what nobody listens to, a broker forgets

@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "bound.h"
 #include "given.h"
 #include "later.h"
 #include "log.h"
@@ -181,7 +182,7 @@ static int act_on_event(deed *d, busbar_lane lane, int64_t seq, ledger *l)
 static int open_ledger(deed *d, busbar_lane lane, ledger *out)
 {
     bb_cursor cursors[BUSBAR_LANE_COUNT] = {{0}};
-    int64_t open[BUSBAR_LANE_COUNT] = {0};
+    int32_t open[BUSBAR_LANE_COUNT] = {0};
     int result = bb_consumer_cursors(&d->bus->store, d->view.id, cursors);
     if (result == BUSBAR_OK)
         result = bb_exception_count(&d->bus->store, d->view.id, open);
@@ -381,8 +382,7 @@ static int drop_scheduled(deed *d, int64_t n, uint64_t *count)
     if (result != BB_ROW)
         return result;
     const char *stored = bb_column_text(store, stmt, BB_LOG_ID);
-    bb_text text = bb_text_on(id, sizeof id);
-    bb_text_add(&text, stored ? stored : "");
+    bb_text_copy(id, sizeof id, stored);
     result = check(d, stmt, 0, (busbar_lane)bb_column_integer(store, stmt, BB_LATER_LANE), &chosen);
     if (result < 0 || !chosen)
         return result;
@@ -467,7 +467,7 @@ static int check_call(busbar *bus, const busbar_selector *selector, busbar_actio
     if (action == BUSBAR_ACTION_REPLAY && !selector->consumer)
         return bb_store_fail(&bus->store, BUSBAR_EINVAL, "a replay needs a consumer: who is to get the events again?");
     if (!bb_pattern_valid(selector->pattern))
-        return bb_store_fail(&bus->store, BUSBAR_EPATTERN, busbar_error_text(BUSBAR_EPATTERN));
+        return bb_store_fail_plain(&bus->store, BUSBAR_EPATTERN);
     return bb_handle_idle(bus);
 }
 
@@ -495,6 +495,10 @@ int busbar_act(busbar *bus, const busbar_selector *selector, busbar_action actio
     sqlite3_int64 application_rowid = bus->store.sql->last_insert_rowid(bus->store.db);
     bb_reader_init(&d.reader, &bus->store);
     result = act_on_all(&d);
+    if (result == BUSBAR_EFULL && bb_bound_relieve(bus)) {
+        d.view = (bb_consumer_view){.name = ""};
+        result = act_on_all(&d);
+    }
     bb_reader_fini(&d.reader);
     bus->store.sql->set_last_insert_rowid(bus->store.db, application_rowid);
     bus->acts++;

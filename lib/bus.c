@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "attribute.h"
+#include "bound.h"
+#include "collect.h"
 #include "inline.h"
 #include "schema.h"
 #include "text.h"
@@ -26,8 +28,7 @@ static int fail_open(busbar_error *out_error, int code, const char *text)
     if (!out_error)
         return code;
     *out_error = (busbar_error){.code = code};
-    bb_text detail = bb_text_on(out_error->text, sizeof out_error->text);
-    bb_text_add(&detail, text);
+    bb_text_copy(out_error->text, sizeof out_error->text, text);
     return code;
 }
 
@@ -103,7 +104,7 @@ static int set_source(busbar *bus, const char *source)
     size_t size = strlen(source) + 1;
     bus->source = malloc(size);
     if (!bus->source)
-        return bb_store_fail(&bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+        return bb_store_fail_plain(&bus->store, BUSBAR_ENOMEM);
     memcpy(bus->source, source, size);
     bus->options.source = bus->source;
     return BUSBAR_OK;
@@ -127,6 +128,10 @@ static int open_on(busbar *bus, const busbar_options *options)
 {
     fill_options(bus, options);
     int result = set_source(bus, options->source);
+    if (result == BUSBAR_OK)
+        result = bb_bound_init(bus);
+    if (result == BUSBAR_OK)
+        result = bb_worker_init_notes(bus);
     if (result == BUSBAR_OK)
         result = bb_store_check_safety(&bus->store);
     if (result == BUSBAR_OK)
@@ -158,12 +163,12 @@ int busbar_open(busbar **out_bus, sqlite3 *db, const busbar_options *options, bu
     if (!bus)
         return fail_open(out_error, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
     bus->port = options->port;
-    bb_store_init(&bus->store, options->sqlite ? options->sqlite : &linked_routines, db);
+    bb_store_init(&bus->store, bus->statements, options->sqlite ? options->sqlite : &linked_routines, db);
     bus->store.port = options->port;
     bb_reader_init(&bus->reader, &bus->store);
     result = open_on(bus, options);
     if (result == BUSBAR_OK)
-        result = bb_checkpoint_init(&bus->checkpoint, &bus->store, options->checkpoint_db);
+        result = bb_checkpoint_init(&bus->checkpoint, &bus->store, options->checkpoint_db, options->max_bytes);
     if (result < 0) {
         if (out_error)
             *out_error = bus->store.error;
@@ -188,6 +193,14 @@ static void release_leases(busbar *bus)
     }
 }
 
+/* Whoever cannot write now leaves it to those who find out that the process is gone. */
+static void end_session(busbar *bus)
+{
+    if (bus->session.id == 0 || bb_store_in_transaction(&bus->store) || bb_store_begin(&bus->store) < 0)
+        return;
+    (void)bb_store_finish(&bus->store, bb_collect_end(&bus->store, &bus->session));
+}
+
 static void close_wake(busbar *bus)
 {
     if (bus->wake)
@@ -202,10 +215,13 @@ int busbar_close(busbar *bus)
     int result = bus->workers ? bb_handle_idle(bus) : bb_handle_outside_handler(bus);
     if (result < 0)
         return result;
+    (void)bb_store_mend(
+        &bus->store); /* a bus that never worked may be closed in the caller's transaction, but not in its own */
     sqlite3_int64 application_rowid = bus->store.sql->last_insert_rowid(bus->store.db);
     for (bb_worker *worker = bus->workers; worker; worker = worker->next)
         worker->api->stop(worker, bus);
     release_leases(bus);
+    end_session(bus);
     close_wake(bus);
     while (bus->workers) {
         bb_worker *worker = bus->workers;
@@ -226,7 +242,7 @@ sqlite3 *busbar_connection(const busbar *bus)
 
 bool busbar_wal_race(const struct busbar_sqlite *sqlite)
 {
-    return bb_checkpoint_racing((sqlite ? sqlite : &linked_routines)->libversion_number());
+    return bb_checkpoint_guards((sqlite ? sqlite : &linked_routines)->libversion_number());
 }
 
 int busbar_migrate(busbar *bus)
@@ -234,6 +250,8 @@ int busbar_migrate(busbar *bus)
     if (!bus)
         return BUSBAR_EINVAL;
     int result = bb_handle_outside_handler(bus);
+    if (result == BUSBAR_OK)
+        result = bb_store_mend(&bus->store);
     if (result < 0)
         return result;
     bool in_transaction = bb_store_in_transaction(&bus->store);
@@ -268,9 +286,5 @@ int busbar_consumer_remove(busbar *bus, const char *name)
     if (result < 0)
         return result;
     result = remove_locked(bus, name);
-    if (result < 0) {
-        bb_store_rollback(&bus->store);
-        return result;
-    }
-    return bb_store_commit(&bus->store);
+    return bb_store_finish(&bus->store, result);
 }

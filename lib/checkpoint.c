@@ -3,9 +3,6 @@
 
 #include <string.h>
 
-#define RACE_FIRST 3007000
-#define RACE_LAST  3051002
-
 /* Where SQLite's WAL-index keeps two of its numbers (sqlite.org, "WAL-mode File Format", section 2). */
 #define INDEX_PAGE_BYTES     32768
 #define INDEX_FRAMES_AT      16 /* valid frames in the WAL */
@@ -18,9 +15,9 @@ static const char JOURNAL_MODE[] = "PRAGMA main.journal_mode";
 static const char LOCKING_MODE[] = "PRAGMA main.locking_mode";
 static const char CHECKPOINT[] = "PRAGMA main.wal_checkpoint(PASSIVE)";
 
-bool bb_checkpoint_racing(int version)
+bool bb_checkpoint_guards(int version)
 {
-    return version >= RACE_FIRST && version <= RACE_LAST;
+    return bb_checkpoint_racing(version);
 }
 
 /* The first row of a text on a connection that is not the store's. SQLite's code; *out_stmt is to be finalized. */
@@ -49,12 +46,27 @@ static bool same_file(const bb_store *store, sqlite3 *db)
     return ours && theirs && strcmp(ours, theirs) == 0;
 }
 
-int bb_checkpoint_init(bb_checkpoint *checkpoint, bb_store *store, sqlite3 *db)
+static int choose_pages(bb_checkpoint *checkpoint, bb_store *store, uint64_t max_bytes)
+{
+    int64_t page_bytes = 0;
+    checkpoint->pages = BB_CHECKPOINT_PAGES;
+    if (max_bytes == 0)
+        return BUSBAR_OK;
+    int result = bb_store_read_pragma(store, "PRAGMA main.page_size", &page_bytes);
+    if (result < 0)
+        return result;
+    uint64_t most = max_bytes / BB_CHECKPOINT_PART / (uint64_t)page_bytes;
+    if (most < BB_CHECKPOINT_PAGES)
+        checkpoint->pages = most > 0 ? (uint32_t)most : 1;
+    return BUSBAR_OK;
+}
+
+int bb_checkpoint_init(bb_checkpoint *checkpoint, bb_store *store, sqlite3 *db, uint64_t max_bytes)
 {
     bool ignored = false;
     bool wal = false;
     bool exclusive = false;
-    *checkpoint = (bb_checkpoint){.db = NULL};
+    *checkpoint = (bb_checkpoint){.pages = BB_CHECKPOINT_PAGES};
     if (db && !same_file(store, db))
         return bb_store_fail(store, BUSBAR_EINVAL, "options.checkpoint_db is a connection to another database file");
     if (!db || !bb_checkpoint_racing(store->sql->libversion_number()))
@@ -69,7 +81,7 @@ int bb_checkpoint_init(bb_checkpoint *checkpoint, bb_store *store, sqlite3 *db)
     checkpoint->db = db;
     if (store->sql->file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &checkpoint->file) != SQLITE_OK)
         checkpoint->file = NULL;
-    return BUSBAR_OK;
+    return choose_pages(checkpoint, store, max_bytes);
 }
 
 static uint32_t index_number(const volatile void *index, size_t at)

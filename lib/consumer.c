@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "exception.h"
+#include "gap.h"
 #include "log.h"
 #include "poison.h"
 #include "text.h"
@@ -23,16 +24,33 @@ static const char INSERT_CURSOR[] =
     "INSERT INTO main.busbar_cursor (consumer, lane, start, cursor) VALUES (?1, ?2, ?3, ?3)";
 static const char CURSORS[] = "SELECT lane, start, cursor FROM main.busbar_cursor WHERE consumer = ?1";
 static const char ADVANCE[] =
-    "UPDATE main.busbar_cursor SET cursor = ?3, filtered = filtered + ?4, delivered = delivered + ?5, dead = dead + ?6,"
+    "UPDATE main.busbar_cursor SET cursor = ?3, evicted = evicted + ?12, filtered = filtered + ?4, delivered = "
+    "delivered + ?5, dead = dead + ?6,"
     " expired = expired + ?7, unmatched = unmatched + ?8, rate_mhz = ?9, moved_boot = ?10, moved_ms = ?11"
     " WHERE consumer = ?1 AND lane = ?2";
+static const char CURSOR[] = "SELECT cursor FROM main.busbar_cursor WHERE consumer = ?1 AND lane = ?2";
+static const char BEHIND[] = "SELECT consumer FROM main.busbar_cursor WHERE consumer > ?1 AND lane = ?2 AND cursor < ?3"
+                             " ORDER BY consumer LIMIT 1";
+static const char EVICT[] = "UPDATE main.busbar_cursor SET evicted = evicted + (?3 - cursor), cursor = ?3"
+                            " WHERE consumer = ?1 AND lane = ?2 AND cursor < ?3";
 static const char ACCOUNT[] = "UPDATE main.busbar_cursor SET dead = dead + ?3, dropped = dropped + ?4,"
                               " replayed = replayed + ?5 WHERE consumer = ?1 AND lane = ?2";
 /* On the row of one lane: the page is written by the batch's end anyway. */
 static const char BEGIN_BATCH[] = "UPDATE main.busbar_cursor SET batch = batch + 1 WHERE consumer = ?1 AND lane = 0";
 static const char LAST_BATCH[] = "SELECT batch FROM main.busbar_cursor WHERE consumer = ?1 AND lane = 0";
+/* ?6: something was delivered. Only that ends a failure of events; each sort keeps its own instant while the other lasts. */
+#define FAILED(instant, column)                                                                                        \
+    " " column " = CASE WHEN ?2 IS NULL OR ?3 THEN CASE WHEN ?6 THEN 0 ELSE " column " END"                            \
+    " WHEN ?6 OR failed_ms = 0 THEN " instant " ELSE " column " END,"
+#define OFFLINE(instant, column)                                                                                       \
+    " " column " = CASE WHEN NOT ?3 THEN 0 WHEN offline THEN " column " ELSE " instant " END"
 static const char NOTE_ERROR[] =
-    "UPDATE main.busbar_consumer SET last_error = ?2 WHERE id = ?1 AND last_error IS NOT ?2";
+    "UPDATE main.busbar_consumer SET last_error = ?2, offline = ?3," FAILED("?4", "failed_boot")
+        FAILED("?5", "failed_ms") OFFLINE("?4", "offline_boot") "," OFFLINE(
+            "?5", "offline_ms") " WHERE id = ?1 AND (last_error IS NOT ?2 OR offline <> ?3 OR (?6 AND failed_ms <> 0))";
+static const char FAILING[] = "SELECT offline, CASE WHEN offline THEN offline_boot ELSE failed_boot END,"
+                              " CASE WHEN offline THEN offline_ms ELSE failed_ms END"
+                              " FROM main.busbar_consumer WHERE id = ?1";
 static const char FLOOR[] = "SELECT min(cursor) FROM main.busbar_cursor WHERE lane = ?1";
 static const char NEXT[] =
     "SELECT id, class, name, pattern, owner, last_error, ordering, limit_ms, filter FROM main.busbar_consumer"
@@ -43,7 +61,7 @@ static const char PROGRESS[] = "SELECT lane, start, cursor, filtered, delivered,
                                " (SELECT count(*) FROM main.busbar_exception AS e"
                                "  WHERE e.consumer = c.consumer AND e.lane = c.lane AND e.state <> 3 AND e.state = 4),"
                                " dropped, replayed, unmatched"
-                               " FROM main.busbar_cursor AS c WHERE consumer = ?1";
+                               " FROM main.busbar_cursor AS c WHERE consumer = ?1 ORDER BY moved_boot, moved_ms";
 static const char MOVED[] = "SELECT coalesce(max(moved_ms), 0) FROM main.busbar_cursor"
                             " WHERE consumer = ?1 AND moved_boot = ?2";
 static const char DELETE_CONSUMER[] = "DELETE FROM main.busbar_consumer WHERE id = ?1";
@@ -88,17 +106,14 @@ static int insert(bb_store *store, const bb_consumer_desc *desc, int64_t *out_id
     int result = bb_store_integer(store, NEXT_ID, NULL, 0, &id);
     if (result == BB_ROW)
         result = bb_store_execute(store, COUNT_ID);
+    const int64_t values[] = {id, 0, (int64_t)desc->class_, 0, 0, desc->limit_ms, (int64_t)desc->order};
     if (result == BUSBAR_OK)
-        result = bb_store_prepare(store, INSERT, &stmt);
+        result = bb_store_prepare_with(store, INSERT, values, 7, &stmt);
     if (result < 0)
         return result;
-    bb_bind_integer(store, stmt, 1, id);
     bb_bind_text(store, stmt, 2, desc->name);
-    bb_bind_integer(store, stmt, 3, (int64_t)desc->class_);
     bb_bind_text(store, stmt, 4, desc->pattern);
     bb_bind_text(store, stmt, 5, desc->filter);
-    bb_bind_integer(store, stmt, 6, desc->limit_ms);
-    bb_bind_integer(store, stmt, 7, (int64_t)desc->order);
     *out_id = id;
     return bb_store_run(store, stmt);
 }
@@ -132,15 +147,13 @@ static int create(bb_store *store, const bb_consumer_desc *desc, int64_t *out_id
 
 static int describe(bb_store *store, int64_t id, const bb_consumer_desc *desc)
 {
+    const int64_t values[] = {id, 0, 0, desc->limit_ms, (int64_t)desc->order};
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, DESCRIBE, &stmt);
+    int result = bb_store_prepare_with(store, DESCRIBE, values, 5, &stmt);
     if (result < 0)
         return result;
-    bb_bind_integer(store, stmt, 1, id);
     bb_bind_text(store, stmt, 2, desc->pattern);
     bb_bind_text(store, stmt, 3, desc->filter);
-    bb_bind_integer(store, stmt, 4, desc->limit_ms);
-    bb_bind_integer(store, stmt, 5, (int64_t)desc->order);
     return bb_store_run(store, stmt);
 }
 
@@ -190,6 +203,8 @@ int bb_consumer_delete(bb_store *store, int64_t id)
 {
     int result = bb_store_change(store, DELETE_EXCEPTIONS, &id, 1);
     if (result == BUSBAR_OK)
+        result = bb_gap_delete_all(store, id);
+    if (result == BUSBAR_OK)
         result = bb_poison_forget(store, id);
     if (result == BUSBAR_OK)
         result = bb_store_change(store, DELETE_CURSORS, &id, 1);
@@ -200,11 +215,11 @@ int bb_consumer_delete(bb_store *store, int64_t id)
 
 int bb_consumer_cursors(bb_store *store, int64_t id, bb_cursor out_cursors[BUSBAR_LANE_COUNT])
 {
+    const int64_t values[] = {id};
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, CURSORS, &stmt);
+    int result = bb_store_prepare_with(store, CURSORS, values, 1, &stmt);
     if (result < 0)
         return result;
-    bb_bind_integer(store, stmt, 1, id);
     int count = 0;
     while ((result = bb_store_step(store, stmt)) == BB_ROW) {
         int64_t lane = bb_column_integer(store, stmt, 0);
@@ -224,9 +239,7 @@ int bb_consumer_cursors(bb_store *store, int64_t id, bb_cursor out_cursors[BUSBA
 
 static void copy_column(bb_store *store, sqlite3_stmt *stmt, int index, char *out, size_t capacity)
 {
-    const char *value = bb_column_text(store, stmt, index);
-    bb_text text = bb_text_on(out, capacity);
-    bb_text_add(&text, value ? value : "");
+    bb_text_copy(out, capacity, bb_column_text(store, stmt, index));
 }
 
 int bb_consumer_next(bb_store *store, const char *after, bb_consumer_view *out_view)
@@ -257,11 +270,11 @@ int bb_consumer_next(bb_store *store, const char *after, bb_consumer_view *out_v
 int bb_consumer_progress(bb_store *store, int64_t id, busbar_progress out_progress[BUSBAR_LANE_COUNT],
                          int64_t *out_rate_mhz)
 {
+    const int64_t values[] = {id};
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, PROGRESS, &stmt);
+    int result = bb_store_prepare_with(store, PROGRESS, values, 1, &stmt);
     if (result < 0)
         return result;
-    bb_bind_integer(store, stmt, 1, id);
     *out_rate_mhz = 0;
     while ((result = bb_store_step(store, stmt)) == BB_ROW) {
         int64_t lane = bb_column_integer(store, stmt, 0);
@@ -281,8 +294,7 @@ int bb_consumer_progress(bb_store *store, int64_t id, busbar_progress out_progre
             .replayed = bb_column_integer(store, stmt, 12),
             .unmatched = bb_column_integer(store, stmt, 13),
         };
-        int64_t rate_mhz = bb_column_integer(store, stmt, 8);
-        *out_rate_mhz = rate_mhz > *out_rate_mhz ? rate_mhz : *out_rate_mhz;
+        *out_rate_mhz = bb_column_integer(store, stmt, 8); /* that of the lane that moved last is the newest */
     }
     if (result == BUSBAR_OK)
         bb_store_end(store, stmt);
@@ -296,11 +308,47 @@ int bb_consumer_moved(bb_store *store, int64_t id, int64_t boot, int64_t *out_mo
     return result < 0 ? result : BUSBAR_OK;
 }
 
+int bb_consumer_cursor(bb_store *store, int64_t id, busbar_lane lane, int64_t *out_cursor)
+{
+    int64_t values[] = {id, (int64_t)lane};
+    int result = bb_store_integer(store, CURSOR, values, 2, out_cursor);
+    return result < 0 ? result : BUSBAR_OK;
+}
+
+int bb_consumer_behind(bb_store *store, busbar_lane lane, int64_t position, int64_t *inout_id)
+{
+    int64_t values[] = {*inout_id, (int64_t)lane, position};
+    return bb_store_integer(store, BEHIND, values, 3, inout_id);
+}
+
+int bb_consumer_evict(bb_store *store, int64_t id, busbar_lane lane, int64_t position)
+{
+    int64_t values[] = {id, (int64_t)lane, position};
+    return bb_store_change(store, EVICT, values, 3);
+}
+
+/* `lost`: positions between the two cursors that nobody had an outcome for; negative: so many were evicted in vain. */
+static int tell_difference(bb_store *store, int64_t id, busbar_lane lane, int64_t stored, int64_t cursor, int64_t lost)
+{
+    bb_gap gap = {.reason = BB_GAP_MISSING, .first = stored + 1, .last = cursor, .count = lost};
+    if (lost == 0)
+        return BUSBAR_OK;
+    return lost > 0 ? bb_gap_add(store, id, lane, &gap) : bb_gap_shrink(store, id, lane, -lost);
+}
+
 int bb_consumer_advance(bb_store *store, int64_t id, busbar_lane lane, const bb_advance *advance, const bb_pace *pace)
 {
+    int64_t stored = 0;
+    int result = bb_consumer_cursor(store, id, lane, &stored);
+    int64_t cursor = advance->cursor > stored ? advance->cursor : stored;
+    int64_t lost = cursor - stored - advance->passed;
+    if (result == BUSBAR_OK)
+        result = tell_difference(store, id, lane, stored, cursor, lost);
+    if (result < 0)
+        return result;
     int64_t values[] = {id,
                         (int64_t)lane,
-                        advance->cursor,
+                        cursor,
                         advance->filtered,
                         advance->delivered,
                         advance->dead,
@@ -308,7 +356,8 @@ int bb_consumer_advance(bb_store *store, int64_t id, busbar_lane lane, const bb_
                         advance->unmatched,
                         pace->rate_mhz,
                         pace->boot,
-                        pace->now_ms};
+                        pace->now_ms,
+                        lost};
     return bb_store_change(store, ADVANCE, values, sizeof values / sizeof *values);
 }
 
@@ -330,15 +379,29 @@ int bb_consumer_begin_batch(bb_store *store, int64_t id, int64_t *out_batch)
     return result < 0 ? result : bb_consumer_last_batch(store, id, out_batch);
 }
 
-int bb_consumer_note_error(bb_store *store, int64_t id, const char *text)
+int bb_consumer_note_error(bb_store *store, int64_t id, const char *text, bool offline, bool delivered,
+                           const bb_pace *now)
 {
+    const int64_t values[] = {id, 0, text && offline, now->boot, now->now_ms, delivered};
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, NOTE_ERROR, &stmt);
+    int result = bb_store_prepare_with(store, NOTE_ERROR, values, 6, &stmt);
     if (result < 0)
         return result;
-    bb_bind_integer(store, stmt, 1, id);
     bb_bind_text(store, stmt, 2, text);
     return bb_store_run(store, stmt);
+}
+
+int bb_consumer_failing(bb_store *store, int64_t id, bool *out_offline, int64_t *out_boot, int64_t *out_since_ms)
+{
+    sqlite3_stmt *stmt;
+    int result = bb_store_find(store, FAILING, &id, 1, &stmt);
+    if (result != BB_ROW)
+        return result;
+    *out_offline = bb_column_integer(store, stmt, 0) != 0;
+    *out_boot = bb_column_integer(store, stmt, 1);
+    *out_since_ms = bb_column_ms(store, stmt, 2);
+    bb_store_end(store, stmt);
+    return BUSBAR_OK;
 }
 
 int bb_consumer_floor(bb_store *store, busbar_lane lane, int64_t *out_floor)

@@ -12,7 +12,8 @@ typedef struct bb_cursor {
 
 /* What one piece of work adds to a lane. */
 typedef struct bb_advance {
-    int64_t cursor; /* new position; not below the old one */
+    int64_t cursor; /* new position */
+    int64_t passed; /* events of the log that it has an outcome for, whatever that is */
     int64_t filtered;
     int64_t delivered;
     int64_t dead;
@@ -65,12 +66,23 @@ int bb_consumer_moved(bb_store *store, int64_t id, int64_t boot, int64_t *out_mo
 int bb_consumer_cursors(bb_store *store, int64_t id, bb_cursor out_cursors[BUSBAR_LANE_COUNT]);
 /* When a cursor moves, and how fast. */
 typedef struct bb_pace {
-    int64_t rate_mhz; /* delivered per 1000 seconds; 0: not known */
+    int64_t rate_mhz; /* passed per 1000 seconds; 0: not known */
     int64_t boot;
     int64_t now_ms;
 } bb_pace;
-/* Moves a lane's cursor and adds to its counters. */
+/*
+ * Moves a lane's cursor and adds to its counters. The stored cursor may have moved meanwhile: somebody has evicted events
+ * that this worker had in hand. These have the outcome that it gives them, and do not count as evicted; what it never saw
+ * does.
+ */
 int bb_consumer_advance(bb_store *store, int64_t id, busbar_lane lane, const bb_advance *advance, const bb_pace *pace);
+
+/* One lane's cursor. */
+int bb_consumer_cursor(bb_store *store, int64_t id, busbar_lane lane, int64_t *out_cursor);
+/* The next consumer by number after *inout_id whose cursor is below a position. BB_ROW, or BUSBAR_OK: none. */
+int bb_consumer_behind(bb_store *store, busbar_lane lane, int64_t position, int64_t *inout_id);
+/* Moves a lane's cursor on; what lies between counts as evicted. */
+int bb_consumer_evict(bb_store *store, int64_t id, busbar_lane lane, int64_t position);
 
 /* What somebody's act, or a limit on dead letters, adds to a lane's counters. */
 typedef struct bb_account {
@@ -83,8 +95,14 @@ int bb_consumer_account(bb_store *store, int64_t id, busbar_lane lane, const bb_
 /* Counts a batch begun, and gives its number: tells afterwards whether the batch's transaction was committed. */
 int bb_consumer_begin_batch(bb_store *store, int64_t id, int64_t *out_batch);
 int bb_consumer_last_batch(bb_store *store, int64_t id, int64_t *out_batch);
-/* Text of the last failure, NULL to clear it. Writes only a change. */
-int bb_consumer_note_error(bb_store *store, int64_t id, const char *text);
+/*
+ * Text of the last failure, NULL to clear it. `offline`: it is the connection's, no event's. Notes since when there is one
+ * of its sort; `delivered` ends that of events. Writes only a change.
+ */
+int bb_consumer_note_error(bb_store *store, int64_t id, const char *text, bool offline, bool delivered,
+                           const bb_pace *now);
+/* What it noted, of the connection if that is lost; 0 since: nothing. Untouched if the consumer is gone. */
+int bb_consumer_failing(bb_store *store, int64_t id, bool *out_offline, int64_t *out_boot, int64_t *out_since_ms);
 
 /* The lowest position that some consumer still needs is above *out_floor. INT64_MAX if there is no consumer at all. */
 int bb_consumer_floor(bb_store *store, busbar_lane lane, int64_t *out_floor);

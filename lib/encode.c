@@ -35,20 +35,46 @@ static void add_time(bb_text *out, const busbar_record *record)
     add_string(out, ",\"time\":", time);
 }
 
-static int is_sequence(const char *name, size_t name_size, const char *value, size_t value_size, void *ctx)
+typedef struct member {
+    const char *name;
+    size_t size;
+} member;
+
+static int is_member(const char *name, size_t name_size, const char *value, size_t value_size, void *ctx)
 {
-    static const char sequence[] = "sequence";
+    const member *wanted = ctx;
     (void)value;
     (void)value_size;
-    (void)ctx;
-    return name_size == sizeof sequence - 1 && memcmp(name, sequence, name_size) == 0;
+    return name_size == wanted->size && memcmp(name, wanted->name, name_size) == 0;
+}
+
+static bool gives(const busbar_record *record, const char *name)
+{
+    member wanted = {name, strlen(name)};
+    return record->extensions &&
+           bb_json_members(record->extensions, strlen(record->extensions), is_member, &wanted) != 0;
+}
+
+/* What a receiver must know of a time that is not trusted. What the publisher says of it stands. */
+static void add_time_quality(bb_text *out, const busbar_record *record)
+{
+    char formatted[BB_RFC3339_SIZE];
+    bool unknown = record->time_ms == BUSBAR_TIME_UNKNOWN;
+    if (record->given_time || (!unknown && record->time_quality != BUSBAR_CLOCK_ESTIMATED))
+        return;
+    if (!gives(record, "timequality"))
+        add_string(out, ",\"timequality\":", busbar_clock_name(unknown ? BUSBAR_CLOCK_UNKNOWN : record->time_quality));
+    if (record->recorded_ms == 0 || gives(record, "recordedtime"))
+        return;
+    bb_rfc3339_format(record->recorded_ms, formatted);
+    add_string(out, ",\"recordedtime\":", formatted);
 }
 
 /* The lane's position as `sequence`, unless the publisher gave one, and the extensions. */
 static void add_extensions(bb_text *out, const busbar_record *record)
 {
     size_t size = record->extensions ? strlen(record->extensions) : 0;
-    if (size == 0 || bb_json_members(record->extensions, size, is_sequence, NULL) == 0) {
+    if (!gives(record, "sequence")) {
         ADD_LITERAL(out, ",\"sequence\":\"");
         bb_text_add_padded(out, (uint64_t)record->seq, SEQUENCE_DIGITS);
         bb_text_add_char(out, '"');
@@ -97,6 +123,7 @@ size_t busbar_record_encode(const busbar_record *record, char *buffer, size_t ca
     add_string(&out, ",\"type\":", record->type);
     add_string(&out, ",\"subject\":", record->subject);
     add_time(&out, record);
+    add_time_quality(&out, record);
     add_string(&out, ",\"datacontenttype\":", record->datacontenttype);
     add_string(&out, ",\"dataschema\":", record->dataschema);
     add_string(&out, ",\"partitionkey\":", record->key);

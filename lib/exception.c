@@ -16,6 +16,9 @@
     " ON CONFLICT (consumer, lane, seq) DO UPDATE SET state = excluded.state, attempts = excluded.attempts,"           \
     " reason = excluded.reason, due_boot = excluded.due_boot, due_ms = excluded.due_ms, wait_ms = excluded.wait_ms,"   \
     " age_ms = excluded.age_ms, last_boot = excluded.last_boot, last_ms = excluded.last_ms"
+#define BYTES_TEXT(lane)                                                                                               \
+    "SELECT ifnull(length(CAST(data AS BLOB)), 0) + ifnull(length(id), 0) + ifnull(length(subject), 0)"                \
+    " + 2 * ifnull(length(key), 0) + ifnull(length(ext), 0) FROM main.busbar_log_" lane " WHERE seq = ?1"
 #define READ_COLUMNS                                                                                                   \
     "SELECT n, lane, state, attempts, reason, first_boot, first_ms, last_boot, last_ms, " LOG_COLUMNS                  \
     " FROM main.busbar_exception"
@@ -42,6 +45,7 @@
 #define OF_ITS_KEY " AND e.key = busbar_exception.key"
 
 static const char *const ADD[BUSBAR_LANE_COUNT] = {ADD_TEXT("normal"), ADD_TEXT("urgent"), ADD_TEXT("bulk")};
+static const char *const BYTES[BUSBAR_LANE_COUNT] = {BYTES_TEXT("normal"), BYTES_TEXT("urgent"), BYTES_TEXT("bulk")};
 static const char UPDATE[] = "UPDATE main.busbar_exception SET state = ?1, attempts = ?2, reason = ?3, due_boot = ?4,"
                              " due_ms = ?5, wait_ms = ?6, age_ms = ?7,"
                              " last_boot = CASE WHEN ?13 OR first_boot <> 0 THEN ?4 ELSE 0 END,"
@@ -97,23 +101,31 @@ static const char READ_ANY[] = READ_COLUMNS " WHERE lane = ?1 AND seq = ?2 ORDER
 int bb_exception_add(bb_store *store, const bb_failure *failure)
 {
     assert((unsigned)failure->key.lane < BUSBAR_LANE_COUNT);
+    const int64_t values[] = {failure->consumer,
+                              (int64_t)failure->key.lane,
+                              (int64_t)failure->state,
+                              failure->attempts,
+                              0,
+                              failure->boot,
+                              failure->due_ms,
+                              failure->wait_ms,
+                              failure->age_ms,
+                              failure->now_ms,
+                              failure->key.seq,
+                              failure->spent};
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, ADD[failure->key.lane], &stmt);
+    int result = bb_store_prepare_with(store, ADD[failure->key.lane], values, 12, &stmt);
     if (result < 0)
         return result;
-    bb_bind_integer(store, stmt, 1, failure->consumer);
-    bb_bind_integer(store, stmt, 2, (int64_t)failure->key.lane);
-    bb_bind_integer(store, stmt, 3, (int64_t)failure->state);
-    bb_bind_integer(store, stmt, 4, failure->attempts);
     bb_bind_text(store, stmt, 5, failure->reason);
-    bb_bind_integer(store, stmt, 6, failure->boot);
-    bb_bind_integer(store, stmt, 7, failure->due_ms);
-    bb_bind_integer(store, stmt, 8, failure->wait_ms);
-    bb_bind_integer(store, stmt, 9, failure->age_ms);
-    bb_bind_integer(store, stmt, 10, failure->now_ms);
-    bb_bind_integer(store, stmt, 11, failure->key.seq);
-    bb_bind_integer(store, stmt, 12, failure->spent);
     return bb_store_run(store, stmt);
+}
+
+int bb_exception_bytes(bb_store *store, busbar_lane lane, int64_t seq, int64_t *out_size_bytes)
+{
+    *out_size_bytes = 0;
+    int result = bb_store_integer(store, BYTES[lane], &seq, 1, out_size_bytes);
+    return result < 0 ? result : BUSBAR_OK;
 }
 
 /* BB_ROW if the statement that has just run changed a row. */
@@ -124,23 +136,24 @@ static int changed(bb_store *store, int result)
 
 int bb_exception_update(bb_store *store, const bb_failure *failure)
 {
+    const int64_t values[] = {(int64_t)failure->state,
+                              failure->attempts,
+                              0,
+                              failure->boot,
+                              failure->due_ms,
+                              failure->wait_ms,
+                              failure->age_ms,
+                              failure->now_ms,
+                              failure->key.n,
+                              (int64_t)failure->key.lane,
+                              failure->key.seq,
+                              failure->consumer,
+                              failure->spent};
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, UPDATE, &stmt);
+    int result = bb_store_prepare_with(store, UPDATE, values, 13, &stmt);
     if (result < 0)
         return result;
-    bb_bind_integer(store, stmt, 1, (int64_t)failure->state);
-    bb_bind_integer(store, stmt, 2, failure->attempts);
     bb_bind_text(store, stmt, 3, failure->reason);
-    bb_bind_integer(store, stmt, 4, failure->boot);
-    bb_bind_integer(store, stmt, 5, failure->due_ms);
-    bb_bind_integer(store, stmt, 6, failure->wait_ms);
-    bb_bind_integer(store, stmt, 7, failure->age_ms);
-    bb_bind_integer(store, stmt, 8, failure->now_ms);
-    bb_bind_integer(store, stmt, 9, failure->key.n);
-    bb_bind_integer(store, stmt, 10, (int64_t)failure->key.lane);
-    bb_bind_integer(store, stmt, 11, failure->key.seq);
-    bb_bind_integer(store, stmt, 12, failure->consumer);
-    bb_bind_integer(store, stmt, 13, failure->spent);
     return changed(store, bb_store_run(store, stmt));
 }
 
@@ -258,19 +271,19 @@ int bb_exception_next_dead(bb_store *store, const bb_dead_choice *choice, int64_
     return BB_ROW;
 }
 
-int bb_exception_count(bb_store *store, int64_t consumer, int64_t out_count[BUSBAR_LANE_COUNT])
+int bb_exception_count(bb_store *store, int64_t consumer, int32_t out_count[BUSBAR_LANE_COUNT])
 {
+    const int64_t values[] = {consumer};
     sqlite3_stmt *stmt;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
         out_count[lane] = 0;
-    int result = bb_store_prepare(store, COUNT, &stmt);
+    int result = bb_store_prepare_with(store, COUNT, values, 1, &stmt);
     if (result < 0)
         return result;
-    bb_bind_integer(store, stmt, 1, consumer);
     while ((result = bb_store_step(store, stmt)) == BB_ROW) {
         int64_t lane = bb_column_integer(store, stmt, 0);
         if (lane >= 0 && lane < BUSBAR_LANE_COUNT)
-            out_count[lane] = bb_column_integer(store, stmt, 1);
+            out_count[lane] = (int32_t)bb_column_integer(store, stmt, 1);
     }
     if (result == BUSBAR_OK)
         bb_store_end(store, stmt);
@@ -279,12 +292,11 @@ int bb_exception_count(bb_store *store, int64_t consumer, int64_t out_count[BUSB
 
 int bb_exception_holds(bb_store *store, int64_t consumer, busbar_lane lane, const char *key, bool *out_holds)
 {
+    const int64_t values[] = {consumer, (int64_t)lane};
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, HOLDS, &stmt);
+    int result = bb_store_prepare_with(store, HOLDS, values, 2, &stmt);
     if (result < 0)
         return result;
-    bb_bind_integer(store, stmt, 1, consumer);
-    bb_bind_integer(store, stmt, 2, (int64_t)lane);
     bb_bind_text(store, stmt, 3, key);
     result = bb_store_step(store, stmt);
     if (result < 0)
@@ -313,13 +325,13 @@ int bb_exception_read_due(bb_store *store, int64_t consumer, int64_t boot, int64
                           sqlite3_stmt **out_stmt)
 {
     int64_t values[] = {consumer, boot, now_ms, after};
-    return bb_store_find(store, READ_DUE, values, 4, out_stmt);
+    return bb_store_find_after(store, READ_DUE, values, 4, BB_EXCEPTION_N, out_stmt);
 }
 
 int bb_exception_read_after(bb_store *store, int64_t consumer, busbar_lane lane, int64_t after, sqlite3_stmt **out_stmt)
 {
     int64_t values[] = {consumer, (int64_t)lane, after};
-    return bb_store_find(store, READ_AFTER, values, 3, out_stmt);
+    return bb_store_find_after(store, READ_AFTER, values, 3, BB_EXCEPTION_LOG + BB_LOG_SEQ, out_stmt);
 }
 
 int bb_exception_read_at(bb_store *store, int64_t consumer, busbar_lane lane, int64_t seq, sqlite3_stmt **out_stmt)

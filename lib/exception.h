@@ -60,6 +60,8 @@ typedef struct bb_history {
 
 /* Copies the event at its position from the log. In the transaction that moves the cursor past it. */
 int bb_exception_add(bb_store *store, const bb_failure *failure);
+/* How many bytes the copy of an event of the log takes, about; 0: it is not there. */
+int bb_exception_bytes(bb_store *store, busbar_lane lane, int64_t seq, int64_t *out_size_bytes);
 /* Another failure of an event that is an exception already. BB_ROW, or BUSBAR_OK: it is not open any more. */
 int bb_exception_update(bb_store *store, const bb_failure *failure);
 /* Settled. BB_ROW, or BUSBAR_OK: it was not open any more. */
@@ -104,7 +106,7 @@ typedef struct bb_dead_choice {
 int bb_exception_next_dead(bb_store *store, const bb_dead_choice *choice, int64_t after, bb_exception_key *out_key);
 
 /* Open exceptions (not dead) of a consumer, by lane. */
-int bb_exception_count(bb_store *store, int64_t consumer, int64_t out_count[BUSBAR_LANE_COUNT]);
+int bb_exception_count(bb_store *store, int64_t consumer, int32_t out_count[BUSBAR_LANE_COUNT]);
 /* Whether an event of this key is among the open ones of a lane. */
 int bb_exception_holds(bb_store *store, int64_t consumer, busbar_lane lane, const char *key, bool *out_holds);
 /* When the next retry is due, milliseconds of this boot's clock; 0: now; INT64_MAX: none waits. */

@@ -195,6 +195,11 @@ static void find_ways(bb_filter *filter)
     }
 }
 
+const char *bb_filter_refusal(void)
+{
+    return NULL;
+}
+
 int bb_filter_copy(const busbar_filter *filter, bb_filter **out_filter)
 {
     flat tree;

@@ -15,6 +15,9 @@
 /* A checked copy, in one allocation. NULL is the filter that lets everything through. */
 typedef struct bb_filter bb_filter;
 
+/* What is to be said to who gives a filter; NULL where this library has them. */
+const char *bb_filter_refusal(void);
+
 /*
  * Checks `filter` and copies it with all it points to; NULL gives NULL. *out_filter is then the caller's (bb_filter_free).
  * Trees of any shape end here, cyclic ones too. Returns BUSBAR_OK; BUSBAR_ENOMEM; BUSBAR_EFILTER: an unknown operation; an

@@ -7,6 +7,10 @@ static const char RANGE[] = "SELECT coalesce((SELECT max(n) FROM main.busbar_giv
                             " - coalesce((SELECT min(n) FROM main.busbar_given), 1) + 1";
 static const char PRUNE[] = "DELETE FROM main.busbar_given WHERE n <= (SELECT max(n) FROM main.busbar_given) - ?1"
                             " AND n < (SELECT min(n) FROM main.busbar_given) + ?2";
+/* Of the oldest ones those whose event is gone; ?2 to ?4 are the oldest positions that are stored, by lane. */
+static const char FORGET[] = "DELETE FROM main.busbar_given WHERE n IN ("
+                             "SELECT n FROM (SELECT n, lane, seq FROM main.busbar_given ORDER BY n LIMIT 256)"
+                             " WHERE seq < CASE lane WHEN 0 THEN ?2 WHEN 1 THEN ?3 ELSE ?4 END LIMIT ?1)";
 static const char EACH[] = "SELECT n, lane, seq FROM main.busbar_given WHERE id = ?1 AND n > ?2 ORDER BY n LIMIT 1";
 
 int bb_given_find(bb_store *store, const char *id, const char *source, busbar_lane *out_lane, int64_t *out_seq)
@@ -57,6 +61,16 @@ int bb_given_prune(bb_store *store, uint32_t keep, uint32_t count_max)
     return bb_store_change(store, PRUNE, values, 2);
 }
 
+int bb_given_forget(bb_store *store, const int64_t firsts[BUSBAR_LANE_COUNT], uint32_t count_max, int64_t *out_count)
+{
+    int64_t values[] = {count_max, firsts[BUSBAR_NORMAL], firsts[BUSBAR_URGENT], firsts[BUSBAR_BULK]};
+    *out_count = 0;
+    int result = bb_store_change(store, FORGET, values, 4);
+    if (result == BUSBAR_OK)
+        *out_count = store->sql->changes(store->db);
+    return result;
+}
+
 int bb_given_each(bb_store *store, const char *id, bb_given_fn *fn, void *ctx)
 {
     int64_t after = 0;
@@ -68,6 +82,8 @@ int bb_given_each(bb_store *store, const char *id, bb_given_fn *fn, void *ctx)
         bb_bind_text(store, stmt, 1, id);
         bb_bind_integer(store, stmt, 2, after);
         result = bb_store_step(store, stmt);
+        if (result == BB_ROW)
+            result = bb_store_check_after(store, stmt, 0, after);
         if (result < 0)
             return result;
         after = bb_column_integer(store, stmt, 0);

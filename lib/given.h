@@ -11,6 +11,8 @@ int bb_given_find(bb_store *store, const char *id, const char *source, busbar_la
 int bb_given_add(bb_store *store, const char *id, const char *source, busbar_lane lane, int64_t seq);
 /* Forgets at most `count_max` of those older than the newest `keep`. */
 int bb_given_prune(bb_store *store, uint32_t keep, uint32_t count_max);
+/* Forgets some whose event is gone, whatever the window: below the oldest stored position of its lane. */
+int bb_given_forget(bb_store *store, const int64_t firsts[BUSBAR_LANE_COUNT], uint32_t count_max, int64_t *out_count);
 /* The window is exceeded by `slack` or more. */
 int bb_given_exceeds(bb_store *store, uint32_t keep, uint32_t slack, bool *out_exceeds);
 

@@ -8,6 +8,11 @@ uint64_t bb_handle_now_us(const busbar *bus)
     return bus->port->mono_us(bus->port->ctx);
 }
 
+int64_t bb_handle_now_ms(const busbar *bus)
+{
+    return (int64_t)(bb_handle_now_us(bus) / 1000);
+}
+
 void bb_handle_observe(const busbar *bus, const busbar_observation *observation)
 {
     if (bus->options.observer)
@@ -26,14 +31,16 @@ int bb_handle_idle(busbar *bus)
     int result = bb_handle_outside_handler(bus);
     if (result < 0)
         return result;
-    bb_store_mend(&bus->store);
+    result = bb_store_mend(&bus->store);
+    if (result < 0 && result != BUSBAR_EROLLEDBACK) /* the caller has none open here */
+        return result;
     if (!bb_store_in_transaction(&bus->store) && bb_store_writing(&bus->store))
         return bb_store_fail(&bus->store, BUSBAR_ETXN,
                              "a statement of the application is still writing: step it to its end or reset it first");
     if (bb_store_in_transaction(&bus->store))
         return bb_store_fail(&bus->store, BUSBAR_ETXN,
                              "not allowed inside an open transaction: commit or roll back first");
-    return result;
+    return BUSBAR_OK;
 }
 
 int bb_handle_ensure_schema(busbar *bus)

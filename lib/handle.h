@@ -5,6 +5,7 @@
 
 #include "buffer.h"
 #include "checkpoint.h"
+#include "credit.h"
 #include "kind.h"
 #include "later.h"
 #include "reader.h"
@@ -36,33 +37,43 @@ struct busbar {
     bool schema_confirmed; /* tables of this version were seen in a committed state */
     bb_boot boot;
     bb_session session;
-    bb_kinds kinds;
     bb_buffer extensions;
     struct bb_inline *inlines; /* in order of registration */
     uint32_t inline_depth;
+    bb_bound bound;
+    uint32_t ids_given; /* so far, by publishers; it may wrap */
+    int64_t look_ms;    /* a publisher looks then whether the file is still in its place, monotonic */
     bb_schedule schedule;
 
     /* workers */
     struct bb_worker *workers; /* a list, in order of registration */
     struct bb_worker *next;    /* whose turn it is */
-    bb_reader reader;          /* of the workers */
     int64_t heads[BUSBAR_LANE_COUNT];
     int64_t watermark[BUSBAR_LANE_COUNT];
-    busbar_clock_quality clock_noted;
+    bb_clock_watch clock;
+    int64_t began_ms; /* this boot runs at least since then, monotonic */
+    bool began_known;
     uint32_t rhythm;        /* of the pauses between two holds of the write lock */
     uint64_t write_free_us; /* the write lock is left to others until then */
     uint64_t prune_due_us;
+    uint64_t limits_due_us;
     uint64_t checkpoint_due_us; /* not before */
     uint64_t dead_due_us;       /* the next look for dead letters that are too old */
     bb_checkpoint checkpoint;
-    uint32_t steps;    /* so far; it may wrap */
-    bool prune_wanted; /* something was finished since the last look for something to prune */
-    bool dead_wanted;  /* and that look is due */
+    uint64_t look_due_us; /* a worker looks then whether the file is still in its place */
+    uint32_t steps;       /* so far; it may wrap */
+    bool prune_wanted;    /* something was finished since the last look for something to prune */
+    bool dead_wanted;     /* and that look is due */
     bool in_handler;
-    uint64_t acts; /* busbar_act was called so often on this handle: workers look anew */
+    uint64_t acts; /* so often this handle has acted on events or evicted some: workers look anew */
 
     /* wake-up */
     void *wake; /* NULL: not opened */
+
+    /* large, and therefore last: what is used more often is near */
+    bb_kinds kinds;                              /* of the write path */
+    bb_reader reader;                            /* of the workers */
+    bb_statement statements[BB_STATEMENT_SLOTS]; /* of the store */
 };
 
 /* Tells the observer, if there is one. */
@@ -70,6 +81,8 @@ void bb_handle_observe(const busbar *bus, const busbar_observation *observation)
 
 /* Time as workers use it. */
 uint64_t bb_handle_now_us(const busbar *bus);
+/* The same in milliseconds, rounded down. */
+int64_t bb_handle_now_ms(const busbar *bus);
 
 /* BUSBAR_EMISUSE inside a handler, with its detail. */
 int bb_handle_outside_handler(busbar *bus);

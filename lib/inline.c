@@ -36,15 +36,13 @@ int bb_inline_new(busbar *bus, const busbar_handler *handler, bb_inline **out_in
     int result = made ? bb_filter_copy(handler->filter, &made->filter) : BUSBAR_ENOMEM;
     if (result < 0) {
         free(made);
-        return bb_store_fail(&bus->store, result, busbar_error_text(result));
+        return bb_store_fail_plain(&bus->store, result);
     }
     made->fn = handler->fn;
     made->ctx = handler->ctx;
     made->lanes = handler->lanes;
-    bb_text name = bb_text_on(made->name, sizeof made->name);
-    bb_text_add(&name, handler->name);
-    bb_text pattern = bb_text_on(made->pattern, sizeof made->pattern);
-    bb_text_add(&pattern, handler->pattern ? handler->pattern : "#");
+    bb_text_copy(made->name, sizeof made->name, handler->name);
+    bb_text_copy(made->pattern, sizeof made->pattern, handler->pattern ? handler->pattern : "#");
     *out_inline = made;
     return BUSBAR_OK;
 }
@@ -125,7 +123,7 @@ static int read_back(busbar *bus, bb_reader *reader, const place *at, bb_buffer 
         return result < 0 ? result : bb_store_fail(&bus->store, BUSBAR_ENOTFOUND, "the event is not in the log");
     result = bb_reader_record(reader, stmt, 0, at->lane, &record);
     if (result == BUSBAR_OK && bb_record_copy(&record, buffer, out_record) < 0)
-        result = bb_store_fail(&bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+        result = bb_store_fail_plain(&bus->store, BUSBAR_ENOMEM);
     bb_store_end(&bus->store, stmt);
     return result;
 }

@@ -9,7 +9,7 @@
 #include "utf8.h"
 #include "word.h"
 
-#define DEPTH_WORDS ((BUSBAR_JSON_DEPTH_MAX + 1 + 63) / 64)
+#define DEPTH_WORDS ((BUSBAR_JSON_DEPTH_MAX + 1 + 31) / 32)
 
 /*
  * The scanner walks with a pointer that each function takes and returns, moved past what it accepted. A function that meets
@@ -20,7 +20,7 @@ typedef struct scanner {
     const char *fault;
     unsigned depth;
     unsigned depth_max;
-    uint64_t objects[DEPTH_WORDS]; /* one bit for each open level: is it an object? */
+    uint32_t objects[DEPTH_WORDS]; /* one bit for each open level: is it an object? */
 } scanner;
 
 static const char *fail(scanner *s, const char *at)
@@ -56,9 +56,9 @@ static const char *skip_space(const char *at, const char *end)
 /* Moves to the first quote, backslash, control character or byte beyond ASCII, or to the end. */
 static const char *skip_plain(const char *at, const char *end)
 {
-    for (; end - at >= 8; at += 8) {
-        uint64_t word = bb_word_load(at);
-        uint64_t marks = bb_word_below(word, 0x20) | bb_word_equal(word, '"') | bb_word_equal(word, '\\') | word;
+    for (; (size_t)(end - at) >= BB_WORD_BYTES; at += BB_WORD_BYTES) {
+        bb_word word = bb_word_load(at);
+        bb_word marks = bb_word_below(word, 0x20) | bb_word_equal(word, '"') | bb_word_equal(word, '\\') | word;
         marks &= BB_WORD_TOPS;
         if (marks != 0)
             return at + bb_word_first(marks);
@@ -187,8 +187,8 @@ static bool push(scanner *s, bool object)
 {
     if (s->depth == s->depth_max)
         return false;
-    uint64_t bit = UINT64_C(1) << (s->depth % 64);
-    uint64_t *word = &s->objects[s->depth / 64];
+    uint32_t bit = UINT32_C(1) << (s->depth % 32);
+    uint32_t *word = &s->objects[s->depth / 32];
     *word = object ? *word | bit : *word & ~bit;
     s->depth++;
     return true;
@@ -197,7 +197,7 @@ static bool push(scanner *s, bool object)
 static bool in_object(const scanner *s)
 {
     unsigned level = s->depth - 1;
-    return (s->objects[level / 64] >> (level % 64) & 1) != 0;
+    return (s->objects[level / 32] >> (level % 32) & 1) != 0;
 }
 
 /* Takes `"name":` and the space around it. */
@@ -349,16 +349,12 @@ int bb_json_members(const char *text, size_t size_bytes, bb_json_member_fn *fn, 
 /* Moves to the first character that a JSON string must escape, or to the end. */
 static const char *skip_unescaped(const char *at, const char *end)
 {
-    for (; end - at >= 8; at += 8) {
-        uint64_t word = bb_word_load(at);
-        uint64_t marks = bb_word_below(word, 0x20) | bb_word_equal(word, '"') | bb_word_equal(word, '\\');
-        marks &= ~word & BB_WORD_TOPS;
-        if (marks != 0)
-            return at + bb_word_first(marks);
-    }
-    while (at < end && (unsigned char)*at >= 0x20 && *at != '"' && *at != '\\')
+    for (;;) {
+        at = skip_plain(at, end);
+        if (at == end || (unsigned char)*at < 0x80)
+            return at;
         at++;
-    return at;
+    }
 }
 
 static void add_escaped(bb_text *out, char c)

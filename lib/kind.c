@@ -6,13 +6,20 @@
 
 #include "attribute.h"
 
-static const char FIND[] = "SELECT id, redact FROM main.busbar_kind"
+static const char FIND[] = "SELECT id, end_normal IS NOT NULL, redact FROM main.busbar_kind"
                            " WHERE type = ?1 AND source = ?2 AND datacontenttype = ?3 AND dataschema = ?4";
 static const char INSERT[] =
-    "INSERT INTO main.busbar_kind (type, source, datacontenttype, dataschema, redact) VALUES (?1, ?2, ?3, ?4, ?5)";
-static const char REDACT[] = "UPDATE main.busbar_kind SET redact = 1 WHERE id = ?1";
+    "INSERT INTO main.busbar_kind (type, source, datacontenttype, dataschema, ttl_ms, redact, begin_normal,"
+    " begin_urgent, begin_bulk) SELECT ?1, ?2, ?3, ?4, ?5, ?6, (SELECT coalesce(max(seq), 0) FROM"
+    " main.busbar_log_normal), (SELECT coalesce(max(seq), 0) FROM main.busbar_log_urgent),"
+    " (SELECT coalesce(max(seq), 0) FROM main.busbar_log_bulk)";
+/* It is in use again: see collect.h. */
+static const char REVIVE[] = "UPDATE main.busbar_kind SET end_normal = NULL, end_urgent = NULL, end_bulk = NULL"
+                             " WHERE id = ?1";
 static const char LOAD[] =
-    "SELECT type, source, datacontenttype, dataschema, redact FROM main.busbar_kind WHERE id = ?1";
+    "SELECT type, source, datacontenttype, dataschema, ttl_ms, redact FROM main.busbar_kind WHERE id = ?1";
+static const char SET_TTL[] = "UPDATE main.busbar_kind SET ttl_ms = ?2 WHERE id = ?1 AND ttl_ms <> ?2";
+static const char REDACT[] = "UPDATE main.busbar_kind SET redact = 1 WHERE id = ?1";
 
 static uint32_t hash_string(uint32_t hash, const char *string)
 {
@@ -130,8 +137,14 @@ static int prepare_with_strings(bb_store *store, const char *sql, const bb_kind 
     return BUSBAR_OK;
 }
 
-/* BB_ROW when found, BUSBAR_OK when not. *out_as_wanted: it is there, and redacted if it is to be. */
-static int find_id(bb_store *store, bb_kind *kind, bool *out_as_wanted)
+/* What must be written before a stored kind is as it should be. */
+typedef struct found_kind {
+    bool ended; /* it may be collected unless that is taken back */
+    bool shown; /* it is to be redacted, and is not */
+} found_kind;
+
+/* BB_ROW when found, BUSBAR_OK when not. */
+static int find_id(bb_store *store, bb_kind *kind, found_kind *out)
 {
     sqlite3_stmt *stmt;
     int result = prepare_with_strings(store, FIND, kind, &stmt);
@@ -140,26 +153,19 @@ static int find_id(bb_store *store, bb_kind *kind, bool *out_as_wanted)
     if (result < 0)
         return result;
     kind->id = result == BB_ROW ? bb_column_integer(store, stmt, 0) : 0;
-    *out_as_wanted = result == BB_ROW && (!kind->redact || bb_column_integer(store, stmt, 1) != 0);
+    out->ended = result == BB_ROW && bb_column_integer(store, stmt, 1) != 0;
+    out->shown = result == BB_ROW && kind->redact && bb_column_integer(store, stmt, 2) == 0;
     bb_store_end(store, stmt);
     return result;
 }
 
-int bb_kind_ensure(bb_store *store, bb_kind *kind, bool *out_created)
+static int insert(bb_store *store, bb_kind *kind)
 {
-    bool as_wanted = false;
-    int result = find_id(store, kind, &as_wanted);
-    if (result < 0)
-        return result;
-    *out_created = !as_wanted;
-    if (as_wanted)
-        return BUSBAR_OK;
-    if (result == BB_ROW) /* what was hidden once is never shown again because somebody else did not ask for it */
-        return bb_store_change(store, REDACT, &kind->id, 1);
     sqlite3_stmt *stmt;
-    result = prepare_with_strings(store, INSERT, kind, &stmt);
+    int result = prepare_with_strings(store, INSERT, kind, &stmt);
     if (result == BUSBAR_OK) {
-        bb_bind_integer(store, stmt, 5, kind->redact);
+        bb_bind_integer(store, stmt, 5, kind->ttl_ms);
+        bb_bind_integer(store, stmt, 6, kind->redact);
         result = bb_store_run(store, stmt);
     }
     if (result == BUSBAR_OK)
@@ -167,12 +173,39 @@ int bb_kind_ensure(bb_store *store, bb_kind *kind, bool *out_created)
     return result;
 }
 
+int bb_kind_ensure(bb_store *store, bb_kind *kind, bool *out_created)
+{
+    found_kind found = {.ended = false};
+    int result = find_id(store, kind, &found);
+    if (result < 0)
+        return result;
+    *out_created = result != BB_ROW || found.ended || found.shown; /* not so for certain before this is committed */
+    if (result != BB_ROW)
+        return insert(store, kind);
+    int64_t values[] = {kind->id, kind->ttl_ms};
+    result = found.ended ? bb_store_change(store, REVIVE, values, 1) : BUSBAR_OK;
+    if (result == BUSBAR_OK &&
+        found.shown) /* what was hidden once is never shown because somebody did not ask for it */
+        result = bb_store_change(store, REDACT, values, 1);
+    return result == BUSBAR_OK && kind->ttl_ms != 0 ? bb_store_change(store, SET_TTL, values, 2) : result;
+}
+
 int bb_kind_confirm(bb_store *store, bb_kind *kind)
 {
-    bool as_wanted = false;
-    int result = find_id(store, kind, &as_wanted);
-    kind->confirmed = result == BB_ROW && as_wanted;
+    found_kind found = {.ended = false};
+    int result = find_id(store, kind, &found);
+    kind->confirmed = result == BB_ROW && !found.ended && !found.shown;
     return result < 0 ? result : BUSBAR_OK;
+}
+
+void bb_kinds_doubt(bb_kinds *kinds)
+{
+    for (size_t i = 0; i < BB_KIND_CACHE_SLOTS; i++) {
+        if (kinds->cache[i])
+            kinds->cache[i]->confirmed = false;
+    }
+    for (uint32_t i = 0; i < kinds->registered_count; i++)
+        kinds->registered[i]->confirmed = false;
 }
 
 static const char *absent_if_empty(const char *text)
@@ -191,11 +224,13 @@ int bb_kind_load(bb_store *store, int64_t id, bb_kind **out_kind)
     bb_kind_key key = {bb_column_text(store, stmt, 0), bb_column_text(store, stmt, 1),
                        absent_if_empty(bb_column_text(store, stmt, 2)),
                        absent_if_empty(bb_column_text(store, stmt, 3))};
-    bool redact = bb_column_integer(store, stmt, 4) != 0;
+    bool redact = bb_column_integer(store, stmt, 5) != 0;
     bb_kind *kind = key.type && key.source ? bb_kind_new(&key) : NULL;
+    if (kind)
+        kind->ttl_ms = bb_column_integer(store, stmt, 4);
     bb_store_end(store, stmt);
     if (!kind)
-        return bb_store_fail(store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+        return bb_store_fail_plain(store, BUSBAR_ENOMEM);
     kind->id = id;
     kind->redact = redact;
     *out_kind = kind;

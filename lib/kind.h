@@ -17,6 +17,7 @@ typedef struct bb_kind {
     bool confirmed;
     uint32_t version; /* of the data, when it was first written or found unconfirmed; 0: none */
     bool json;        /* data of this kind is JSON text */
+    int64_t ttl_ms;   /* of its events; 0: none is stored, or (while registering) what is stored stays */
     bool redact;      /* read: data is not to be shown; on the write path: the row must say so */
     uint32_t hash;
     const char *type;
@@ -52,11 +53,13 @@ void bb_kinds_keep(bb_kinds *kinds, bb_kind *kind);
 uint32_t bb_kinds_register(bb_kinds *kinds, bb_kind *kind);
 /* NULL: no such slot. */
 bb_kind *bb_kinds_registered(bb_kinds *kinds, uint32_t slot);
+/* Every number is looked up again: without a session of this handle, they may have been collected. */
+void bb_kinds_doubt(bb_kinds *kinds);
 void bb_kinds_free(bb_kinds *kinds);
 
 /*
- * Looks the kind's number up by its strings, inserts it if it is not there, and marks it as redacted if it is to be.
- * *out_created: something was written. In a scope.
+ * Looks the kind's number up by its strings, inserts it if it is not there, marks it as redacted if it is to be, and stores
+ * ttl_ms if that is not 0. *out_created: something was written that must be committed first. In a scope.
  */
 int bb_kind_ensure(bb_store *store, bb_kind *kind, bool *out_created);
 /* Looks up without inserting: sets id and confirmed, which a missing row clears. Outside any transaction. */

@@ -3,7 +3,7 @@
 
 #include <assert.h>
 
-/* The first ten parameters are those of bb_log_bind. */
+/* The first ten parameters are those of bb_log_prepare. */
 static const char ADD[] = "INSERT INTO main.busbar_later (kind, session, at_ms, id, subject, key, ext, ttl_ms, data,"
                           " retry, lane, due_boot, due_ms, delay_ms)"
                           " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
@@ -64,17 +64,16 @@ static const char PIECE_END[] = "SELECT max(n) FROM (SELECT n FROM main.busbar_l
                                 " HAVING max(n) IS NOT NULL";
 
 /* The first that is due by the clock of boot ?1, or by wall time (boot 0), at ?2. */
-static const char FIRST_DUE[] = "SELECT n, lane, due_ms FROM main.busbar_later WHERE due_boot = ?1 AND due_ms <= ?2"
-                                " ORDER BY due_ms, n LIMIT 1";
+static const char FIRST_DUE[] = "SELECT l.n, l.lane, l.due_ms, coalesce(s.boot, 0), coalesce(s.mono_ms + l.at_ms, 0)"
+                                " FROM main.busbar_later AS l LEFT JOIN main.busbar_session AS s ON s.id = l.session"
+                                " WHERE l.due_boot = ?1 AND l.due_ms <= ?2 ORDER BY l.due_ms, l.n LIMIT 1";
 
-/* The time to live runs from ?2, when the event was due; stored, it counts from when it was published in this boot (?3). */
+/* The time to live runs from when the event was due; stored, it counts from when it was published, ?2 before. */
+#define TTL "coalesce(l.ttl_ms, (SELECT nullif(k.ttl_ms, 0) FROM main.busbar_kind AS k WHERE k.id = l.kind))"
 #define APPEND_TEXT(table)                                                                                             \
     "INSERT INTO main." table " (kind, session, at_ms, id, subject, key, ext, ttl_ms, data)"                           \
     " SELECT l.kind, l.session, l.at_ms, l.id, l.subject, l.key, l.ext,"                                               \
-    " CASE WHEN s.boot = ?3 AND ?2 > s.mono_ms + l.at_ms"                                                              \
-    " THEN min(l.ttl_ms, 9223372036854775807 - (?2 - s.mono_ms - l.at_ms)) + (?2 - s.mono_ms - l.at_ms)"               \
-    " ELSE l.ttl_ms END, l.data"                                                                                       \
-    " FROM main.busbar_later AS l LEFT JOIN main.busbar_session AS s ON s.id = l.session WHERE l.n = ?1"
+    " min(" TTL ", 9223372036854775807 - ?2) + ?2, l.data FROM main.busbar_later AS l WHERE l.n = ?1"
 static const char *const APPEND[BUSBAR_LANE_COUNT] = {APPEND_TEXT("busbar_log_normal"),
                                                       APPEND_TEXT("busbar_log_urgent"), APPEND_TEXT("busbar_log_bulk")};
 static const char POLICY[] = "INSERT INTO main.busbar_policy (lane, seq, retry)"
@@ -104,10 +103,9 @@ int bb_later_add(bb_store *store, busbar_lane lane, const bb_log_row *row, const
     sqlite3_stmt *stmt = NULL;
     int result = check_room(store);
     if (result == BUSBAR_OK)
-        result = bb_store_prepare(store, ADD, &stmt);
+        result = bb_log_prepare(store, ADD, row, &stmt);
     if (result < 0)
         return result;
-    bb_log_bind(store, stmt, row);
     bb_bind_text(store, stmt, 10, row->retry);
     bb_bind_integer(store, stmt, 11, (int64_t)lane);
     bb_bind_integer(store, stmt, 12, due->boot);
@@ -145,7 +143,7 @@ int bb_later_read(bb_store *store, int64_t n, sqlite3_stmt **out_stmt)
 
 int bb_later_read_next(bb_store *store, int64_t after, sqlite3_stmt **out_stmt)
 {
-    return bb_store_find(store, READ_NEXT, &after, 1, out_stmt);
+    return bb_store_find_after(store, READ_NEXT, &after, 1, BB_LATER_N, out_stmt);
 }
 
 int bb_later_read_id(bb_store *store, const char *id, int64_t after, sqlite3_stmt **out_stmt)
@@ -157,6 +155,8 @@ int bb_later_read_id(bb_store *store, const char *id, int64_t after, sqlite3_stm
     bb_bind_text(store, stmt, 1, id);
     bb_bind_integer(store, stmt, 2, after);
     result = bb_store_step(store, stmt);
+    if (result == BB_ROW)
+        result = bb_store_check_after(store, stmt, BB_LATER_N, after);
     if (result == BB_ROW)
         *out_stmt = stmt;
     else if (result == BUSBAR_OK)
@@ -257,54 +257,50 @@ int bb_later_forward(bb_store *store, const bb_later_now *now, uint32_t count_ma
     return BB_ROW;
 }
 
-typedef struct candidate {
-    int64_t n; /* 0: none */
-    int64_t due_ms;
-    int64_t lane;
-} candidate;
-
-static int find_first(bb_store *store, int64_t boot, int64_t until_ms, candidate *out_first)
+static int find_first(bb_store *store, int64_t boot, int64_t until_ms, bb_later_first *out_first)
 {
     sqlite3_stmt *stmt;
     int64_t values[] = {boot, until_ms};
     int result = bb_store_find(store, FIRST_DUE, values, 2, &stmt);
-    *out_first = (candidate){.n = 0};
+    *out_first = (bb_later_first){.n = 0};
     if (result != BB_ROW)
         return result;
     out_first->n = bb_column_integer(store, stmt, 0);
     out_first->lane = bb_column_integer(store, stmt, 1);
     out_first->due_ms = bb_column_integer(store, stmt, 2);
+    out_first->boot = bb_column_integer(store, stmt, 3);
+    out_first->mono_ms = bb_column_integer(store, stmt, 4);
     bb_store_end(store, stmt);
     return BUSBAR_OK;
 }
 
 /* Of the first by this boot's clock and the first by wall time, the one that was due first. */
-static int find_due(bb_store *store, const bb_later_now *now, candidate *out_first)
+int bb_later_first_due(bb_store *store, const bb_later_now *now, bb_later_first *out_first)
 {
-    candidate absolute = {.n = 0};
-    *out_first = absolute;
-    int result = now->boot > 0 ? find_first(store, now->boot, now->mono_ms, out_first) : BUSBAR_OK;
+    bb_later_first first = {.n = 0};
+    bb_later_first absolute = {.n = 0};
+    int result = now->boot > 0 ? find_first(store, now->boot, now->mono_ms, &first) : BUSBAR_OK;
     if (result == BUSBAR_OK && now->trusted)
         result = find_first(store, 0, now->wall_ms, &absolute);
-    if (result < 0 || absolute.n == 0)
+    if (result < 0)
         return result;
     absolute.due_ms -= now->wall_ms - now->mono_ms;
-    if (out_first->n == 0 || absolute.due_ms < out_first->due_ms ||
-        (absolute.due_ms == out_first->due_ms && absolute.n < out_first->n))
-        *out_first = absolute;
-    return BUSBAR_OK;
-}
-
-int bb_later_append(bb_store *store, const bb_later_now *now)
-{
-    candidate first;
-    int result = find_due(store, now, &first);
-    if (result < 0 || first.n == 0)
-        return result;
+    if (absolute.n != 0 &&
+        (first.n == 0 || absolute.due_ms < first.due_ms || (absolute.due_ms == first.due_ms && absolute.n < first.n)))
+        first = absolute;
+    if (first.n == 0)
+        return BUSBAR_OK;
     if (first.lane < 0 || first.lane >= BUSBAR_LANE_COUNT)
         return bb_store_fail(store, BUSBAR_ECORRUPT, "a scheduled event has no lane: the database is damaged");
-    int64_t values[] = {first.n, first.due_ms, now->boot};
-    result = bb_store_change(store, APPEND[first.lane], values, 3);
+    *out_first = first;
+    return BB_ROW;
+}
+
+int bb_later_append(bb_store *store, const bb_later_first *first, int64_t waited_ms)
+{
+    assert(first->lane >= 0 && first->lane < BUSBAR_LANE_COUNT && waited_ms >= 0);
+    int64_t values[] = {first->n, waited_ms};
+    int result = bb_store_change(store, APPEND[first->lane], values, 2);
     if (result < 0)
         return result;
     values[1] = store->sql->last_insert_rowid(store->db);
@@ -313,5 +309,5 @@ int bb_later_append(bb_store *store, const bb_later_now *now)
         result = bb_store_change(store, REMEMBER, values, 2);
     if (result == BUSBAR_OK)
         result = bb_store_change(store, DELETE, values, 1);
-    return result < 0 ? result : BB_ROW;
+    return result;
 }

@@ -73,7 +73,17 @@ int bb_later_rebase(bb_store *store, const bb_later_now *now, uint32_t count_max
  */
 int bb_later_forward(bb_store *store, const bb_later_now *now, uint32_t count_max, int64_t *after);
 
-/* Moves the row that was due first to the log of its lane. In a scope. BB_ROW, or BUSBAR_OK: none is due. */
-int bb_later_append(bb_store *store, const bb_later_now *now);
+/* The row that was due first. */
+typedef struct bb_later_first {
+    int64_t n;
+    int64_t lane;
+    int64_t due_ms;        /* by this boot's clock */
+    int64_t boot, mono_ms; /* when it was published; boot 0: not known */
+} bb_later_first;
+
+/* BB_ROW, or BUSBAR_OK: none is due. */
+int bb_later_first_due(bb_store *store, const bb_later_now *now, bb_later_first *out_first);
+/* Moves it to the log of its lane. It was published `waited_ms` before it was due, as its age will be told. In a scope. */
+int bb_later_append(bb_store *store, const bb_later_first *first, int64_t waited_ms);
 
 #endif

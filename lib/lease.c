@@ -13,7 +13,7 @@ static const char READ[] = "SELECT owner, owner_boot, claim, claim_boot, claim_u
                            " WHERE id = ?1";
 static const char TAKE[] =
     "UPDATE main.busbar_consumer SET owner = ?2, owner_boot = ?3, busy = 1, claim = NULL, claim_boot = NULL,"
-    " claim_until_ms = NULL WHERE id = ?1";
+    " claim_until_ms = NULL, idle_boot = 0 WHERE id = ?1";
 static const char CLAIM[] =
     "UPDATE main.busbar_consumer SET claim = ?2, claim_boot = ?3, claim_until_ms = ?4 WHERE id = ?1";
 static const char STRIKE[] =
@@ -88,7 +88,7 @@ static int read_row(bb_store *store, int64_t consumer, sqlite3_stmt **out_stmt)
 {
     int result = bb_store_find(store, READ, &consumer, 1, out_stmt);
     if (result == BUSBAR_OK)
-        return bb_store_fail(store, BUSBAR_EREMOVED, busbar_error_text(BUSBAR_EREMOVED));
+        return bb_store_fail_plain(store, BUSBAR_EREMOVED);
     return result < 0 ? result : BUSBAR_OK;
 }
 
@@ -254,5 +254,14 @@ int bb_lease_check_free(bb_store *store, const busbar_port *port, const char *bo
     int result = look(store, "", port, boot, consumer, &seen);
     if (result == BUSBAR_OK && seen.standing != FREE)
         return bb_store_fail(store, BUSBAR_ELEASE, "another worker holds this consumer: stop it first");
+    return result;
+}
+
+int bb_lease_look(bb_store *store, const busbar_port *port, const char *boot, int64_t consumer, bool *out_held)
+{
+    view seen = {.standing = FREE};
+    int result = look(store, "", port, boot, consumer, &seen);
+    if (result == BUSBAR_OK)
+        *out_held = seen.standing != FREE;
     return result;
 }

@@ -41,5 +41,7 @@ int bb_lease_fence(bb_lease *lease, bb_store *store, int64_t consumer);
 int bb_lease_release(bb_lease *lease, bb_store *store, int64_t consumer);
 /* In a transaction: BUSBAR_ELEASE if a worker of this boot, other than a gone one, holds the consumer. */
 int bb_lease_check_free(bb_store *store, const busbar_port *port, const char *boot, int64_t consumer);
+/* Whether a worker of this boot, other than a gone one, holds the consumer. Reads only. BUSBAR_EREMOVED. */
+int bb_lease_look(bb_store *store, const busbar_port *port, const char *boot, int64_t consumer, bool *out_held);
 
 #endif

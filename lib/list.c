@@ -46,7 +46,7 @@ static int take(listing *l, sqlite3_stmt *stmt, int first, busbar_lane lane, con
     int result = bb_reader_record(&l->reader, stmt, first, lane, &record);
     *out_wanted = result == BUSBAR_OK && bb_pattern_match(pattern, record.type) && !too_early(l, &record);
     if (*out_wanted && bb_record_copy(&record, &l->copy, out_copy) < 0)
-        result = bb_store_fail(&l->bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+        result = bb_store_fail_plain(&l->bus->store, BUSBAR_ENOMEM);
     bb_store_end(&l->bus->store, stmt);
     return result == BUSBAR_ENOTFOUND ? BUSBAR_OK : result;
 }
@@ -80,10 +80,10 @@ static int read_standing(listing *l, sqlite3_stmt *stmt, const char *consumer, c
         .reason = stored ? reason : NULL,
     };
     int result = bb_clock_resolve(store, &l->reader.span, bb_column_integer(store, stmt, BB_EXCEPTION_FIRST_BOOT),
-                                  bb_column_integer(store, stmt, BB_EXCEPTION_FIRST_MS), &out->first_ms, &quality);
+                                  bb_column_ms(store, stmt, BB_EXCEPTION_FIRST_MS), &out->first_ms, &quality);
     if (result == BUSBAR_OK)
         result = bb_clock_resolve(store, &l->reader.span, bb_column_integer(store, stmt, BB_EXCEPTION_LAST_BOOT),
-                                  bb_column_integer(store, stmt, BB_EXCEPTION_LAST_MS), &out->last_ms, &quality);
+                                  bb_column_ms(store, stmt, BB_EXCEPTION_LAST_MS), &out->last_ms, &quality);
     if (result < 0)
         bb_store_end(store, stmt);
     return result;
@@ -243,7 +243,7 @@ static int check_query(busbar *bus, const busbar_query *query)
         return bb_store_fail(&bus->store, BUSBAR_EINVAL,
                              "scheduled events are of no consumer, and every other state is one for a consumer");
     if (!bb_pattern_valid(query->pattern))
-        return bb_store_fail(&bus->store, BUSBAR_EPATTERN, busbar_error_text(BUSBAR_EPATTERN));
+        return bb_store_fail_plain(&bus->store, BUSBAR_EPATTERN);
     return bb_schema_check(&bus->store);
 }
 

@@ -21,7 +21,9 @@ const busbar_lane bb_lane_order[BUSBAR_LANE_COUNT] = {BUSBAR_URGENT, BUSBAR_NORM
 #define COLUMNS               "seq, kind, session, at_ms, id, subject, key, ext, ttl_ms, data"
 #define SCAN_TEXT(table)      "SELECT " COLUMNS " FROM " table " WHERE seq > ?1 AND seq <= ?2 ORDER BY seq"
 #define READ_NEXT_TEXT(table) "SELECT " COLUMNS " FROM " table " WHERE seq > ?1 ORDER BY seq LIMIT 1"
-#define FIRST_TEXT(table)     "SELECT coalesce(min(seq), 0) FROM " table
+#define READ_DATED_TEXT(table)                                                                                         \
+    "SELECT " COLUMNS " FROM " table " WHERE seq > ?1 AND seq <= ?1 + 256 AND session <> 0 ORDER BY seq LIMIT 1"
+#define FIRST_TEXT(table) "SELECT coalesce(min(seq), 0) FROM " table
 #define PRUNE_TEXT(table)                                                                                              \
     "DELETE FROM " table " WHERE seq < (SELECT min(seq) FROM " table ") + ?2 AND seq <= ?1"                            \
     " AND seq < (SELECT max(seq) FROM " table ")"
@@ -29,6 +31,7 @@ const busbar_lane bb_lane_order[BUSBAR_LANE_COUNT] = {BUSBAR_URGENT, BUSBAR_NORM
 static const char *const APPEND[BUSBAR_LANE_COUNT] = PER_LANE(APPEND_TEXT);
 static const char *const SCAN[BUSBAR_LANE_COUNT] = PER_LANE(SCAN_TEXT);
 static const char *const READ_NEXT[BUSBAR_LANE_COUNT] = PER_LANE(READ_NEXT_TEXT);
+static const char *const READ_DATED[BUSBAR_LANE_COUNT] = PER_LANE(READ_DATED_TEXT);
 static const char *const FIRST[BUSBAR_LANE_COUNT] = PER_LANE(FIRST_TEXT);
 static const char *const PRUNE[BUSBAR_LANE_COUNT] = PER_LANE(PRUNE_TEXT);
 #define FORGET_TEXT(table) "DELETE FROM main.busbar_policy WHERE lane = ?1 AND seq < (SELECT min(seq) FROM " table ")"
@@ -38,11 +41,13 @@ static const char READ_POLICY[] = "SELECT retry FROM main.busbar_policy WHERE la
 static const char HEADS[] = "SELECT (SELECT max(seq) FROM " TABLE_NORMAL "), (SELECT max(seq) FROM " TABLE_URGENT
                             "), (SELECT max(seq) FROM " TABLE_BULK ")";
 
-void bb_log_bind(bb_store *store, sqlite3_stmt *stmt, const bb_log_row *row)
+int bb_log_prepare(bb_store *store, const char *sql, const bb_log_row *row, sqlite3_stmt **out_stmt)
 {
-    bb_bind_integer(store, stmt, 1, row->kind);
-    bb_bind_integer(store, stmt, 2, row->session);
-    bb_bind_integer(store, stmt, 3, row->at_ms);
+    const int64_t values[] = {row->kind, row->session, row->at_ms};
+    sqlite3_stmt *stmt = NULL;
+    int result = bb_store_prepare_with(store, sql, values, 3, &stmt);
+    if (result < 0)
+        return result;
     bb_bind_text(store, stmt, 4, row->id);
     bb_bind_text(store, stmt, 5, row->subject);
     bb_bind_text(store, stmt, 6, row->key);
@@ -55,16 +60,17 @@ void bb_log_bind(bb_store *store, sqlite3_stmt *stmt, const bb_log_row *row)
         bb_bind_bytes(store, stmt, 9, row->data, row->data_size_bytes, row->data_is_text);
     else
         bb_bind_null(store, stmt, 9);
+    *out_stmt = stmt;
+    return BUSBAR_OK;
 }
 
 int bb_log_append(bb_store *store, busbar_lane lane, const bb_log_row *row, int64_t *out_seq)
 {
     assert((unsigned)lane < BUSBAR_LANE_COUNT);
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, APPEND[lane], &stmt);
+    int result = bb_log_prepare(store, APPEND[lane], row, &stmt);
     if (result < 0)
         return result;
-    bb_log_bind(store, stmt, row);
     sqlite3_int64 application_rowid = store->sql->last_insert_rowid(store->db);
     result = bb_store_run(store, stmt);
     if (result == BUSBAR_OK)
@@ -75,12 +81,11 @@ int bb_log_append(bb_store *store, busbar_lane lane, const bb_log_row *row, int6
 
 int bb_log_add_policy(bb_store *store, busbar_lane lane, int64_t seq, const char *retry)
 {
+    const int64_t values[] = {(int64_t)lane, seq};
     sqlite3_stmt *stmt;
-    int result = bb_store_prepare(store, ADD_POLICY, &stmt);
+    int result = bb_store_prepare_with(store, ADD_POLICY, values, 2, &stmt);
     if (result < 0)
         return result;
-    bb_bind_integer(store, stmt, 1, (int64_t)lane);
-    bb_bind_integer(store, stmt, 2, seq);
     bb_bind_text(store, stmt, 3, retry);
     return bb_store_run(store, stmt);
 }
@@ -113,17 +118,18 @@ int bb_log_first(bb_store *store, busbar_lane lane, int64_t *out_first)
 
 int bb_log_scan(bb_store *store, busbar_lane lane, int64_t after, int64_t until, sqlite3_stmt **out_stmt)
 {
-    int result = bb_store_prepare(store, SCAN[lane], out_stmt);
-    if (result < 0)
-        return result;
-    bb_bind_integer(store, *out_stmt, 1, after);
-    bb_bind_integer(store, *out_stmt, 2, until);
-    return BUSBAR_OK;
+    const int64_t values[] = {after, until};
+    return bb_store_prepare_with(store, SCAN[lane], values, 2, out_stmt);
 }
 
 int bb_log_read_next(bb_store *store, busbar_lane lane, int64_t after, sqlite3_stmt **out_stmt)
 {
-    return bb_store_find(store, READ_NEXT[lane], &after, 1, out_stmt);
+    return bb_store_find_after(store, READ_NEXT[lane], &after, 1, BB_LOG_SEQ, out_stmt);
+}
+
+int bb_log_read_dated(bb_store *store, busbar_lane lane, int64_t after, sqlite3_stmt **out_stmt)
+{
+    return bb_store_find_after(store, READ_DATED[lane], &after, 1, BB_LOG_SEQ, out_stmt);
 }
 
 int bb_log_prune(bb_store *store, busbar_lane lane, int64_t until, uint32_t count_max, int64_t *out_count)

@@ -38,8 +38,8 @@ enum bb_log_column {
 /* Lanes in the order in which workers take them. */
 extern const busbar_lane bb_lane_order[BUSBAR_LANE_COUNT];
 
-/* Binds a row's members but `retry` to the parameters 1 to 9: kind, session, at_ms, id, subject, key, ext, ttl_ms, data. */
-void bb_log_bind(bb_store *store, sqlite3_stmt *stmt, const bb_log_row *row);
+/* Prepares a statement whose parameters 1 to 9 are a row's kind, session, at_ms, id, subject, key, ext, ttl_ms and data. */
+int bb_log_prepare(bb_store *store, const char *sql, const bb_log_row *row, sqlite3_stmt **out_stmt);
 
 /* Appends a row, keeps the connection's last_insert_rowid, gives the position. */
 int bb_log_append(bb_store *store, busbar_lane lane, const bb_log_row *row, int64_t *out_seq);
@@ -61,6 +61,9 @@ int bb_log_first(bb_store *store, busbar_lane lane, int64_t *out_first);
 int bb_log_scan(bb_store *store, busbar_lane lane, int64_t after, int64_t until, sqlite3_stmt **out_stmt);
 /* One row: the first after `after`. BB_ROW with the statement on it (bb_store_end it), or BUSBAR_OK: none. */
 int bb_log_read_next(bb_store *store, busbar_lane lane, int64_t after, sqlite3_stmt **out_stmt);
+
+/* The same, but rows of plain SQL, which have no session and no age, are passed over: up to 256 of them. */
+int bb_log_read_dated(bb_store *store, busbar_lane lane, int64_t after, sqlite3_stmt **out_stmt);
 
 /* Deletes at most `count_max` of the oldest rows, none above `until` and never the newest. *out_count: how many. */
 int bb_log_prune(bb_store *store, busbar_lane lane, int64_t until, uint32_t count_max, int64_t *out_count);

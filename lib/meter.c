@@ -21,3 +21,8 @@ void bb_meter_add(bb_meter *meter, int64_t count, uint64_t now_us, bool drained)
     if (drained)
         meter->since_us = 0;
 }
+
+void bb_meter_pause(bb_meter *meter)
+{
+    meter->since_us = 0;
+}

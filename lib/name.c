@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What people read for lanes and states. */
+/* What people read for lanes, clocks and states. */
 #include <busbar/busbar.h>
 
 const char *busbar_lane_name(busbar_lane lane)
@@ -11,6 +11,19 @@ const char *busbar_lane_name(busbar_lane lane)
         return "urgent";
     case BUSBAR_BULK:
         return "bulk";
+    }
+    return NULL;
+}
+
+const char *busbar_clock_name(busbar_clock_quality quality)
+{
+    switch (quality) {
+    case BUSBAR_CLOCK_UNKNOWN:
+        return "unknown";
+    case BUSBAR_CLOCK_ESTIMATED:
+        return "estimated";
+    case BUSBAR_CLOCK_TRUSTED:
+        return "trusted";
     }
     return NULL;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "offer.h"
 
+#include "expiry.h"
 #include "log.h"
 #include "text.h"
 #include "topic.h"
@@ -9,23 +10,8 @@
 
 int bb_offer_bury(bb_offer *o, const char *text)
 {
-    bb_text reason = bb_text_on(o->reason.text, sizeof o->reason.text);
-    bb_text_add(&reason, text);
+    bb_text_copy(o->reason.text, sizeof o->reason.text, text);
     return BB_OFFER_BURIED;
-}
-
-/* Milliseconds it may still live; INT64_MAX: for ever. Across boots the age is not known: all of it is left. */
-static int remaining_ttl(bb_offer *o, sqlite3_stmt *stmt, int first, const busbar_record *record, int64_t *out_ms)
-{
-    int64_t boot = 0;
-    int64_t mono_ms = 0;
-    *out_ms = record->ttl_ms == 0 ? INT64_MAX : (int64_t)record->ttl_ms;
-    if (record->ttl_ms == 0)
-        return BUSBAR_OK;
-    int result = bb_reader_instant(&o->bus->reader, stmt, first, &boot, &mono_ms);
-    if (result == BUSBAR_OK && boot != 0 && boot == o->bus->boot.id)
-        *out_ms -= (int64_t)(bb_handle_now_us(o->bus) / 1000) - mono_ms;
-    return result;
 }
 
 static int encode(bb_offer *o, const busbar_record *record, size_t *out_size)
@@ -39,14 +25,14 @@ static int encode(bb_offer *o, const busbar_record *record, size_t *out_size)
         if (size <= payload->capacity)
             return BUSBAR_OK;
         if (bb_buffer_reserve(payload, size + size / 2) < 0)
-            return bb_store_fail(&o->bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+            return bb_store_fail_plain(&o->bus->store, BUSBAR_ENOMEM);
     }
 }
 
 static uint32_t expiry_of(int64_t ttl_ms)
 {
     int64_t seconds = ttl_ms / 1000 + (ttl_ms % 1000 != 0);
-    if (ttl_ms == INT64_MAX || seconds > UINT32_MAX)
+    if (ttl_ms == BB_EXPIRY_NEVER || seconds > UINT32_MAX)
         return 0;
     return (uint32_t)seconds;
 }
@@ -100,29 +86,21 @@ static int hand_over(bb_offer *o, const busbar_record *record, int64_t ttl_ms)
     return BUSBAR_OK;
 }
 
-/* After a bad end of the last worker: an event is noted before it is sent, and not sent if it has ended too many. */
-static int check_noted(bb_offer *o, const bb_exception_key *key)
+int bb_offer_record(bb_offer *o, const busbar_record *record)
 {
-    const bb_route *route = o->route;
-    if (route->worker.careful == 0)
-        return BUSBAR_OK;
-    if (!route->worker.noted || route->noted.seq != key->seq || route->noted.lane != key->lane) {
-        o->due = *key;
-        return BB_OFFER_NOTE;
-    }
-    return route->noted_poison ? bb_offer_bury(o, bb_worker_poison_text) : BUSBAR_OK;
+    return hand_over(o, record, BB_EXPIRY_NEVER);
 }
 
 /* Offers a record, which is wanted and whose turn it is. BUSBAR_OK when it is in flight. */
 static int offer_record(bb_offer *o, sqlite3_stmt *stmt, int first, const busbar_record *record)
 {
-    int64_t ttl_ms = INT64_MAX;
+    int64_t ttl_ms = BB_EXPIRY_NEVER;
     bb_exception_key key = {.lane = record->lane, .seq = record->seq};
-    int result = remaining_ttl(o, stmt, first, record, &ttl_ms);
+    int result = bb_expiry_left(&o->route->worker, o->bus, stmt, first, record, &ttl_ms);
     if (result == BUSBAR_OK && ttl_ms <= 0)
         return BB_OFFER_TOO_OLD;
     if (result == BUSBAR_OK)
-        result = check_noted(o, &key);
+        result = bb_offer_check_noted(o, &key);
     return result == BUSBAR_OK ? hand_over(o, record, ttl_ms) : result;
 }
 

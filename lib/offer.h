@@ -32,6 +32,18 @@ typedef struct bb_offer {
 int bb_offer_row(bb_offer *offer, sqlite3_stmt *stmt, busbar_lane lane);
 /* Offers an event once more, from the log's columns that begin at `first`: it is wanted, and its turn was before. */
 int bb_offer_again(bb_offer *offer, sqlite3_stmt *stmt, int first, busbar_lane lane);
+/* Offers a record that is in no log: nothing is asked but whether it can be sent. */
+int bb_offer_record(bb_offer *offer, const busbar_record *record);
+/* The link and the pace allow one more message now. (route_send.c) */
+bool bb_offer_link_room(const bb_offer *offer, uint64_t *out_wait_us);
+/* Offers the events of all gaps that are to be told now. (route_gap.c) */
+int bb_route_gap_send(bb_offer *offer, uint64_t *out_wait_us);
+/* After a bad end of the last worker: an event is noted before it is sent, and not sent if it has ended too many. (route_suspect.c, also what follows) */
+int bb_offer_check_noted(bb_offer *offer, const bb_exception_key *key);
+/* Notes the event that is due. BB_OFFER_NO_ROOM: another route tries its own. */
+int bb_route_take_note(bb_offer *offer);
+/* Nothing is on its way but the message that is set aside. True: sending once more may get on. */
+bool bb_route_turn_to_suspect(bb_offer *offer);
 /* BB_OFFER_BURIED, with this reason. */
 int bb_offer_bury(bb_offer *offer, const char *text);
 

@@ -2,6 +2,8 @@
 #include "outcome.h"
 
 #include "backoff.h"
+#include "bound.h"
+#include "gap.h"
 #include "log.h"
 #include "sequel.h"
 #include "text.h"
@@ -24,17 +26,36 @@ void bb_trial_read(const bb_store *store, sqlite3_stmt *stmt, bb_trial *out_tria
 
 /* ---- Common pieces ---- */
 
-static int64_t open_in_all(const bb_outcome *o)
+static int32_t open_in_all(const bb_outcome *o)
 {
-    int64_t count = 0;
+    int32_t count = 0;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
         count += o->open[lane];
     return count;
 }
 
-static bool full(const bb_outcome *o, const bb_trial *trial)
+/* BB_NO_ROOM, with the reason, if what is from the log must not become an exception now; BUSBAR_OK, or a code. */
+static int check_room(bb_outcome *o, const bb_trial *trial, bool open)
 {
-    return trial->key.n == 0 && open_in_all(o) >= BB_EXCEPTION_MAX;
+    bool room = true;
+    int64_t size_bytes = 0;
+    if (trial->key.n != 0)
+        return BUSBAR_OK;
+    if (open && open_in_all(o) >= BB_EXCEPTION_MAX) {
+        o->no_room = "1,000 events wait for retry, the most there may be: the lane waits until some are settled";
+        return BB_NO_ROOM;
+    }
+    if (o->bus->options.max_bytes == 0)
+        return BUSBAR_OK;
+    int result = bb_exception_bytes(&o->bus->store, trial->key.lane, trial->key.seq, &size_bytes);
+    if (result == BUSBAR_OK)
+        result = bb_bound_copy(o->bus, (size_t)size_bytes, &room);
+    if (result < 0 || room)
+        return result;
+    o->no_room =
+        "an event failed, and the database is too near to options.max_bytes to keep a copy of it: the lane waits;"
+        " have events delivered, or dead letters dropped";
+    return BB_NO_ROOM;
 }
 
 /* From the log: the cursor passes it. */
@@ -42,8 +63,23 @@ static void pass(bb_outcome *o, const bb_trial *trial)
 {
     busbar_lane lane = trial->key.lane;
     o->touched[lane] = true;
-    if (trial->key.n == 0)
-        o->advance[lane].cursor = trial->key.seq;
+    if (trial->key.n != 0)
+        return;
+    o->advance[lane].passed++;
+    o->advance[lane].cursor = trial->key.seq;
+}
+
+/* A run of events of the log; gives how many of them are not behind the cursor already. */
+static int64_t pass_run(bb_outcome *o, busbar_lane lane, int64_t first, int64_t last)
+{
+    bb_advance *advance = &o->advance[lane];
+    int64_t before = first > advance->cursor ? first - 1 : advance->cursor;
+    o->touched[lane] = true;
+    if (last <= before)
+        return 0;
+    advance->passed += last - before;
+    advance->cursor = last;
+    return last - before;
 }
 
 static void observe(const bb_outcome *o, busbar_observed what, const bb_trial *trial, const busbar_record *record,
@@ -92,6 +128,12 @@ int bb_outcome_done(bb_outcome *o, const bb_trial *trial, const busbar_record *r
     return record && o->worker->on_success ? bb_sequel_publish(o->bus, o->worker->on_success, record, NULL) : BUSBAR_OK;
 }
 
+static int tell_expiry(bb_outcome *o, busbar_lane lane, int64_t first, int64_t last)
+{
+    bb_gap gap = {.reason = BB_GAP_EXPIRED, .first = first, .last = last, .count = last - first + 1};
+    return bb_gap_add(&o->bus->store, o->worker->consumer, lane, &gap);
+}
+
 int bb_outcome_expired(bb_outcome *o, const bb_trial *trial)
 {
     bool there = false;
@@ -99,15 +141,26 @@ int bb_outcome_expired(bb_outcome *o, const bb_trial *trial)
     if (result < 0)
         return result;
     pass(o, trial);
-    o->advance[trial->key.lane].expired += there;
-    return BUSBAR_OK;
+    if (!there)
+        return BUSBAR_OK; /* somebody dropped it while it was in hand */
+    o->advance[trial->key.lane].expired++;
+    observe(o, BUSBAR_OBSERVED_EXPIRED, trial, NULL, NULL);
+    return tell_expiry(o, trial->key.lane, trial->key.seq, trial->key.seq);
 }
 
-void bb_outcome_filtered(bb_outcome *o, busbar_lane lane, int64_t seq)
+int bb_outcome_expired_run(bb_outcome *o, busbar_lane lane, int64_t first, int64_t last)
 {
-    o->touched[lane] = true;
-    o->advance[lane].filtered += seq - o->advance[lane].cursor;
-    o->advance[lane].cursor = seq;
+    int64_t count = pass_run(o, lane, first, last);
+    o->advance[lane].expired += count;
+    bb_trial trial = {.key = {.lane = lane}};
+    for (trial.key.seq = last - count + 1; trial.key.seq <= last; trial.key.seq++)
+        observe(o, BUSBAR_OBSERVED_EXPIRED, &trial, NULL, NULL);
+    return count > 0 ? tell_expiry(o, lane, last - count + 1, last) : BUSBAR_OK;
+}
+
+void bb_outcome_filtered(bb_outcome *o, busbar_lane lane, int64_t first, int64_t last)
+{
+    o->advance[lane].filtered += pass_run(o, lane, first, last);
 }
 
 /* ---- Failures ---- */
@@ -135,7 +188,7 @@ static int judge(bb_outcome *o, const bb_trial *trial, const bb_fault *fault, bb
         result = bb_exception_history(&o->bus->store, &trial->key, &history);
     if (result < 0)
         return result;
-    int64_t now_ms = (int64_t)(bb_handle_now_us(o->bus) / 1000);
+    int64_t now_ms = bb_handle_now_ms(o->bus);
     bool spent = fault->verdict != BUSBAR_WAIT;
     uint32_t number = trial->number > 0 ? trial->number : history.attempts + 1;
     uint32_t attempts = spent ? number : number - 1;
@@ -182,8 +235,7 @@ static int write_failure(bb_outcome *o, const bb_failure *failure, bool *out_the
 
 void bb_outcome_say(bb_outcome *o, const char *text)
 {
-    bb_text copy = bb_text_on(o->failure, sizeof o->failure);
-    bb_text_add(&copy, text);
+    bb_text_copy(o->failure, sizeof o->failure, text);
 }
 
 static int tell_failure(bb_outcome *o, const bb_trial *trial, const busbar_record *record, const bb_failure *failure)
@@ -205,8 +257,9 @@ int bb_outcome_failed(bb_outcome *o, const bb_trial *trial, const busbar_record 
     if (result < 0)
         return result;
     bool dead = failure.state == BUSBAR_STATE_DEAD;
-    if (!dead && full(o, trial))
-        return BB_NO_ROOM;
+    result = check_room(o, trial, !dead);
+    if (result != BUSBAR_OK)
+        return result;
     bool there = false;
     result = write_failure(o, &failure, &there);
     if (result < 0)
@@ -221,9 +274,10 @@ int bb_outcome_failed(bb_outcome *o, const bb_trial *trial, const busbar_record 
 int bb_outcome_parked(bb_outcome *o, const bb_trial *trial)
 {
     bb_failure failure = {.consumer = o->worker->consumer, .key = trial->key, .state = BUSBAR_STATE_PARKED};
-    if (full(o, trial))
-        return BB_NO_ROOM;
-    int result = bb_exception_add(&o->bus->store, &failure);
+    int result = check_room(o, trial, true);
+    if (result != BUSBAR_OK)
+        return result;
+    result = bb_exception_add(&o->bus->store, &failure);
     if (result == BUSBAR_OK) /* what it waits for may have been settled since it was read */
         result = bb_exception_unpark(&o->bus->store, o->worker->consumer, &trial->key);
     if (result < 0)
@@ -254,15 +308,22 @@ int bb_outcome_write(bb_outcome *o)
     bb_pace pace = {
         .rate_mhz = o->worker->meter.rate_mhz,
         .boot = o->bus->boot.id,
-        .now_ms = (int64_t)(bb_handle_now_us(o->bus) / 1000),
+        .now_ms = bb_handle_now_ms(o->bus),
     };
     int result = BUSBAR_OK;
     for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++) {
         if (o->touched[lane])
             result = bb_consumer_advance(store, o->worker->consumer, (busbar_lane)lane, &o->advance[lane], &pace);
     }
+    if (result == BUSBAR_OK && bb_clock_drifted(&o->bus->clock, o->bus->port, pace.now_ms)) {
+        o->bus->clock.looked = false; /* until the next step looks: this commit may fail */
+        result = bb_clock_note(store, o->bus->port, o->bus->boot.id);
+    }
+    bool delivered = false;
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        delivered = delivered || o->advance[lane].delivered > 0;
     const char *failure = o->failure[0] ? o->failure : NULL;
     if (result == BUSBAR_OK && (failure || o->handled))
-        result = bb_consumer_note_error(store, o->worker->consumer, failure);
+        result = bb_consumer_note_error(store, o->worker->consumer, failure, o->offline, delivered, &pace);
     return result;
 }

@@ -24,7 +24,10 @@ typedef struct bb_fault {
     const char *text; /* NULL or "": none */
 } bb_fault;
 
-/* There is no room for one more open exception: nothing was written, and the event is not passed. Positive. */
+/*
+ * There is no room for one more open exception, or in the file (options.max_bytes) for one more copy of an event: nothing was
+ * written, and the event is not passed. Positive.
+ */
 #define BB_NO_ROOM 3
 
 typedef struct bb_outcome {
@@ -32,8 +35,10 @@ typedef struct bb_outcome {
     busbar *bus;
     bb_advance *advance; /* per lane: where the cursor will be, and what is to be counted */
     bool touched[BUSBAR_LANE_COUNT];
-    int64_t open[BUSBAR_LANE_COUNT]; /* exceptions that are not dead */
+    int32_t open[BUSBAR_LANE_COUNT]; /* exceptions that are not dead */
     bool handled;                    /* something had an outcome: the status may change */
+    bool offline;                    /* `failure` is the connection's */
+    const char *no_room;             /* why there was none, for the status */
     char failure[BUSBAR_DETAIL_SIZE];
 } bb_outcome;
 
@@ -46,10 +51,12 @@ int bb_outcome_done(bb_outcome *outcome, const bb_trial *trial, const busbar_rec
 int bb_outcome_failed(bb_outcome *outcome, const bb_trial *trial, const busbar_record *record, const bb_fault *fault);
 /* Its time was over. */
 int bb_outcome_expired(bb_outcome *outcome, const bb_trial *trial);
+/* The same for a run of events of the log, of which the first ones may be behind the cursor already. */
+int bb_outcome_expired_run(bb_outcome *outcome, busbar_lane lane, int64_t first, int64_t last);
 /* It waits behind another. BB_NO_ROOM, or a code. */
 int bb_outcome_parked(bb_outcome *outcome, const bb_trial *trial);
-/* It is passed over: the consumer does not want it. */
-void bb_outcome_filtered(bb_outcome *outcome, busbar_lane lane, int64_t seq);
+/* They are passed over: the consumer does not want them. The first ones may be behind the cursor already. */
+void bb_outcome_filtered(bb_outcome *outcome, busbar_lane lane, int64_t first, int64_t last);
 
 /* Whether an event of this key (NULL: none) must be parked behind an exception. */
 int bb_outcome_must_park(bb_outcome *outcome, busbar_lane lane, const char *key, bool *out_park);

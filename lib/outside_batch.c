@@ -5,6 +5,7 @@
  */
 #include <string.h>
 
+#include "expiry.h"
 #include "log.h"
 #include "subscription.h"
 #include "text.h"
@@ -18,11 +19,13 @@ typedef struct batch {
     int64_t due_ms;                   /* when the next retry is due, as of the last recording */
     bb_trial trial;
     busbar_record record; /* of the event in hand */
+    uint64_t pause_us;    /* the write lock is the application's for so long: what has expired waits */
 } batch;
 
 /* Positive, and never leave this file. */
 #define NOTHING 1 /* there is nothing to hand over */
 #define PASSED  2 /* the event in hand needs no handing over: look again */
+#define EXPIRED 3 /* its time is over */
 
 static bb_worker *worker_of(const batch *b)
 {
@@ -64,13 +67,13 @@ static batch batch_of(bb_subscription *subscription, busbar *bus, uint64_t deadl
 static void measure(batch *b)
 {
     const bb_advance *advance = b->subscription->unrecorded;
-    int64_t delivered = 0;
+    int64_t passed = 0;
     bool drained = true;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
-        delivered += advance[lane].delivered;
+        passed += advance[lane].passed;
         drained = drained && advance[lane].cursor >= b->bus->heads[lane];
     }
-    bb_meter_add(&worker_of(b)->meter, delivered, bb_handle_now_us(b->bus), drained);
+    bb_meter_add(&worker_of(b)->meter, passed, bb_handle_now_us(b->bus), drained);
 }
 
 static int end(batch *b, int result)
@@ -79,10 +82,7 @@ static int end(batch *b, int result)
         measure(b);
         result = bb_outcome_write(b->outcome);
     }
-    if (result < 0)
-        bb_store_rollback(&b->bus->store);
-    else
-        result = bb_store_commit(&b->bus->store);
+    result = bb_store_finish(&b->bus->store, result);
     bb_worker_wrote(b->bus);
     if (result < 0)
         return result;
@@ -103,7 +103,8 @@ static int stand_still(batch *b)
 {
     busbar_lane lane = b->trial.key.lane;
     b->standing[lane] = true;
-    bb_outcome_say(b->outcome, bb_subscription_block(b->subscription, b->bus, lane));
+    bb_subscription_block(b->subscription, b->bus, lane);
+    bb_outcome_say(b->outcome, b->outcome->no_room);
     return BUSBAR_OK;
 }
 
@@ -164,57 +165,73 @@ static int park(batch *b)
 
 /* ---- The next event ---- */
 
-static int copy_event(batch *b, sqlite3_stmt *stmt, int first)
+/* EXPIRED, or BUSBAR_OK with the copy. */
+static int copy_exception(batch *b, sqlite3_stmt *stmt)
 {
     busbar_record record;
-    int result = bb_reader_record(&b->bus->reader, stmt, first, b->trial.key.lane, &record);
+    bool over = false;
+    int result = bb_reader_record(&b->bus->reader, stmt, BB_EXCEPTION_LOG, b->trial.key.lane, &record);
+    if (result == BUSBAR_OK)
+        result = bb_expiry_over(worker_of(b), b->bus, stmt, BB_EXCEPTION_LOG, &record, &over);
+    if (result == BUSBAR_OK && over)
+        return EXPIRED;
     if (result == BUSBAR_OK && bb_record_copy(&record, &b->subscription->copy, &b->record) < 0)
-        result = bb_store_fail(&b->bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+        result = bb_store_fail_plain(&b->bus->store, BUSBAR_ENOMEM);
     b->record.attempt = b->trial.number;
     return result;
 }
+
+static int expire(batch *b);
 
 static int next_exception(batch *b)
 {
     bb_store *store = &b->bus->store;
     sqlite3_stmt *stmt;
-    int64_t now_ms = (int64_t)(bb_handle_now_us(b->bus) / 1000);
+    int64_t now_ms = bb_handle_now_ms(b->bus);
     if (now_ms < b->due_ms)
         return NOTHING;
     int result = bb_exception_read_due(store, worker_of(b)->consumer, b->bus->boot.id, now_ms, 0, &stmt);
     if (result != BB_ROW)
         return result < 0 ? result : NOTHING;
     bb_trial_read(store, stmt, &b->trial);
-    result = copy_event(b, stmt, BB_EXCEPTION_LOG);
+    result = copy_exception(b, stmt);
     bb_store_end(store, stmt);
+    if (result == EXPIRED)
+        return expire(b);
     return result == BUSBAR_ENOTFOUND ? bury(b) : result;
 }
 
-/* Reads the row in hand. BUSBAR_OK, PASSED (it is not wanted), or a code. */
-static int read_row(batch *b, sqlite3_stmt *stmt, busbar_lane lane, busbar_record *out_record)
+/* Reads the row in hand. BUSBAR_OK, PASSED (it is not wanted), EXPIRED, or a code. *out_left_ms: how long it may live. */
+static int read_row(batch *b, sqlite3_stmt *stmt, busbar_lane lane, busbar_record *out_record, int64_t *out_left_ms)
 {
     const char *type = NULL;
+    *out_left_ms = BB_EXPIRY_NEVER;
     int result = bb_reader_type(&b->bus->reader, stmt, 0, &type);
     if (result == BUSBAR_OK && !bb_worker_wants(worker_of(b), type))
         return PASSED;
     if (result == BUSBAR_OK)
         result = bb_reader_record(&b->bus->reader, stmt, 0, lane, out_record);
-    return result == BUSBAR_OK && !bb_worker_wants_event(worker_of(b), out_record) ? PASSED : result;
+    if (result == BUSBAR_OK && !bb_worker_wants_event(worker_of(b), out_record))
+        return PASSED;
+    if (result == BUSBAR_OK)
+        result = bb_expiry_left(worker_of(b), b->bus, stmt, 0, out_record, out_left_ms);
+    return result == BUSBAR_OK && *out_left_ms <= 0 ? EXPIRED : result;
 }
 
-/* The events behind the one in hand, up to the first that is not wanted or cannot be read: that is found again. */
+/* The events behind the one in hand, up to the first that is not wanted, cannot be read, or may expire: that is found again. */
 static int read_ahead(batch *b, sqlite3_stmt *stmt, busbar_lane lane)
 {
     busbar_record record;
+    int64_t left_ms = 0;
     bool room = worker_of(b)->careful == 0;
     while (room) {
         int result = bb_store_step(&b->bus->store, stmt);
         if (result != BB_ROW)
             return result;
-        result = read_row(b, stmt, lane, &record);
+        result = read_row(b, stmt, lane, &record, &left_ms);
         if (result < 0 && result != BUSBAR_ENOTFOUND)
             return result;
-        room = result == BUSBAR_OK && bb_ahead_add(&b->subscription->ahead, &record);
+        room = result == BUSBAR_OK && left_ms == BB_EXPIRY_NEVER && bb_ahead_add(&b->subscription->ahead, &record);
     }
     return BUSBAR_OK;
 }
@@ -224,15 +241,16 @@ static int take_row(batch *b, sqlite3_stmt *stmt)
 {
     busbar_lane lane = b->trial.key.lane;
     busbar_record record;
-    int result = read_row(b, stmt, lane, &record);
+    int64_t left_ms = 0;
+    int result = read_row(b, stmt, lane, &record, &left_ms);
     if (result == PASSED) {
-        bb_outcome_filtered(b->outcome, lane, b->trial.key.seq);
+        bb_outcome_filtered(b->outcome, lane, b->trial.key.seq, b->trial.key.seq);
         b->subscription->has_unrecorded = true;
     }
     if (result != BUSBAR_OK)
         return result;
     if (bb_record_copy(&record, &b->subscription->copy, &b->record) < 0)
-        return bb_store_fail(&b->bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+        return bb_store_fail_plain(&b->bus->store, BUSBAR_ENOMEM);
     return read_ahead(b, stmt, lane);
 }
 
@@ -269,6 +287,8 @@ static int next_of_lane(batch *b, busbar_lane lane)
     int result = read_next(b, lane);
     if (result == BUSBAR_ENOTFOUND)
         return bury(b);
+    if (result == EXPIRED)
+        return expire(b);
     if (result == BUSBAR_OK)
         result = bb_outcome_must_park(b->outcome, lane, b->record.key, &must_park);
     return result == BUSBAR_OK && must_park ? park(b) : result;
@@ -280,13 +300,48 @@ static bool has_more(batch *b, busbar_lane lane)
     int64_t cursor = b->subscription->unrecorded[lane].cursor;
     if (!bb_worker_wants_lane(worker_of(b), lane)) {
         if (cursor < b->bus->heads[lane]) {
-            bb_outcome_filtered(b->outcome, lane, b->bus->heads[lane]);
+            bb_outcome_filtered(b->outcome, lane, cursor + 1, b->bus->heads[lane]);
             b->subscription->has_unrecorded = true;
         }
         return false;
     }
     return cursor < b->bus->watermark[lane] && !b->standing[lane] && !bb_outcome_held(b->outcome, lane) &&
            !bb_subscription_blocked(b->subscription, lane, bb_handle_now_us(b->bus));
+}
+
+/* In a transaction: the event in hand, and as many of its lane behind it as have expired, too, while the lock is ours. */
+static int expire_run(batch *b)
+{
+    busbar_lane lane = b->trial.key.lane;
+    bool from_log = b->trial.key.n == 0;
+    int result = EXPIRED;
+    while (result == EXPIRED || result == PASSED) {
+        int recorded = result == EXPIRED ? bb_outcome_expired(b->outcome, &b->trial) : BUSBAR_OK;
+        if (recorded < 0)
+            return recorded;
+        bool more = from_log && has_more(b, lane) && bb_store_held_us(&b->bus->store) < b->bus->options.write_hold_us;
+        result = more ? read_next(b, lane) : NOTHING;
+    }
+    return result == BUSBAR_ENOTFOUND || result >= 0 ? BUSBAR_OK : result; /* whatever it is, it is looked at again */
+}
+
+static int expire(batch *b)
+{
+    b->pause_us = bb_worker_courtesy_us(b->bus, bb_handle_now_us(b->bus));
+    if (b->pause_us > 0)
+        return NOTHING;
+    bb_outcome outcome = *b->outcome;
+    busbar_lane lane = b->trial.key.lane;
+    bb_advance advance = b->subscription->unrecorded[lane];
+    int result = bb_worker_begin(worker_of(b), b->bus);
+    if (result < 0)
+        return result;
+    result = end(b, expire_run(b));
+    if (result < 0) {
+        *b->outcome = outcome;
+        b->subscription->unrecorded[lane] = advance;
+    }
+    return result < 0 ? result : PASSED;
 }
 
 static int next_in_log(batch *b)
@@ -332,7 +387,7 @@ static int retry_above_watermark(batch *b, bool *out_above)
     bb_store *store = &b->bus->store;
     sqlite3_stmt *stmt;
     bb_trial trial = {.key = {.n = 0}};
-    int64_t now_ms = (int64_t)(bb_handle_now_us(b->bus) / 1000);
+    int64_t now_ms = bb_handle_now_ms(b->bus);
     int result;
     *out_above = false;
     while (!*out_above && (result = bb_exception_read_due(store, worker_of(b)->consumer, b->bus->boot.id, now_ms,
@@ -378,8 +433,7 @@ static int call(batch *b)
     if (bb_store_in_transaction(store)) {
         bb_store_rollback(store);
         verdict = BUSBAR_RETRY;
-        bb_text text = bb_text_on(reason.text, sizeof reason.text);
-        bb_text_add(&text, "the handler left a transaction open: it was rolled back");
+        bb_text_copy(reason.text, sizeof reason.text, "the handler left a transaction open: it was rolled back");
     }
     return settle(b, verdict, &reason);
 }
@@ -396,6 +450,11 @@ static int handle(batch *b)
     if (result < 0)
         return result;
     return poison ? record_single(b, &fault, true) : call(b);
+}
+
+const char *bb_outside_refusal(void)
+{
+    return NULL;
 }
 
 int bb_outside_record(bb_subscription *subscription, busbar *bus)
@@ -431,5 +490,6 @@ int bb_outside_batch(bb_subscription *subscription, busbar *bus, uint64_t deadli
     int recorded = result < 0 ? load(&b) : BUSBAR_OK;
     if (recorded == BUSBAR_OK)
         recorded = record_batch(&b);
+    *out_wait_us = b.pause_us;
     return result < 0 ? result : recorded;
 }

@@ -9,7 +9,9 @@
 
 #include "attribute.h"
 #include "backoff.h"
+#include "bound.h"
 #include "clock.h"
+#include "collect.h"
 #include "extension.h"
 #include "given.h"
 #include "handle.h"
@@ -17,18 +19,24 @@
 #include "json.h"
 #include "later.h"
 #include "log.h"
+#include "postpone.h"
 #include "publish.h"
 #include "schema.h"
 
-/* "<token>-<lane>l<count>": no derived id looks like it. */
-#define LATER_ID_SIZE (BB_IDENTITY_TOKEN_SIZE + 24)
+/* A publisher looks at the wall clock so often. */
+#define CLOCK_PAUSE_MS INT64_C(60000)
+#define LOOK_PAUSE_MS  INT64_C(1000) /* between two looks whether the database file is still in its place */
+
+#define GIVEN_PRUNED 64u /* ids that go when a session begins, where no worker does that */
+#define GIVEN_CHUNK  16u /* and as many with every so many that are given */
 
 typedef struct publication {
     const busbar_event *event;
     bb_kind *kind;
     bb_log_row row;
     char retry[BB_BACKOFF_TEXT_SIZE];
-    char later_id[LATER_ID_SIZE];
+    size_t size_bytes; /* counted for the limits of options; 0: nobody asks */
+    bool ask;          /* whether there is room */
 } publication;
 
 /* ---- Checks ---- */
@@ -70,22 +78,23 @@ static int check_optional(int (*check)(const char *), const char *value)
     return value ? check(value) : BUSBAR_OK;
 }
 
-static int check_schedule(busbar *bus, const busbar_event *event)
+static bool ttl_valid(uint64_t ttl_ms)
 {
-    bool both = event->delay_ms != 0 && event->not_before_ms != 0;
-    if (!both && event->delay_ms <= BB_LATER_MAX_MS && event->not_before_ms >= 0 &&
-        event->not_before_ms <= BB_LATER_MAX_MS)
-        return BUSBAR_OK;
-    return bb_store_fail(&bus->store, BUSBAR_ESCHEDULE, busbar_error_text(BUSBAR_ESCHEDULE));
+    return ttl_ms <= INT64_MAX || ttl_ms == BUSBAR_FOREVER;
+}
+
+static bool scheduled(const busbar_event *event)
+{
+    return event->delay_ms != 0 || event->not_before_ms != 0;
 }
 
 static int check_fields(busbar *bus, const busbar_event *event)
 {
     if ((unsigned)event->lane >= BUSBAR_LANE_COUNT)
-        return bb_store_fail(&bus->store, BUSBAR_ELANE, busbar_error_text(BUSBAR_ELANE));
-    if (event->ttl_ms > INT64_MAX)
+        return bb_store_fail_plain(&bus->store, BUSBAR_ELANE);
+    if (!ttl_valid(event->ttl_ms))
         return bb_store_fail(&bus->store, BUSBAR_EINVAL, "ttl_ms is out of range");
-    int result = check_schedule(bus, event);
+    int result = scheduled(event) ? bb_postpone_check(bus, event) : BUSBAR_OK;
     if (result < 0)
         return result;
     result = check_optional(bb_attribute_subject_check, event->subject);
@@ -97,7 +106,7 @@ static int check_fields(busbar *bus, const busbar_event *event)
         result = check_optional(bb_attribute_time_check, event->time);
     if (result == BUSBAR_OK && event->retry)
         result = bb_backoff_check(event->retry);
-    return result < 0 ? bb_store_fail(&bus->store, result, busbar_error_text(result)) : BUSBAR_OK;
+    return result < 0 ? bb_store_fail_plain(&bus->store, result) : BUSBAR_OK;
 }
 
 static int check_kind(busbar *bus, const bb_kind_key *key)
@@ -109,7 +118,7 @@ static int check_kind(busbar *bus, const bb_kind_key *key)
         result = check_optional(bb_attribute_content_type_check, key->datacontenttype);
     if (result == BUSBAR_OK)
         result = check_optional(bb_attribute_dataschema_check, key->dataschema);
-    return result < 0 ? bb_store_fail(&bus->store, result, busbar_error_text(result)) : BUSBAR_OK;
+    return result < 0 ? bb_store_fail_plain(&bus->store, result) : BUSBAR_OK;
 }
 
 /* ---- Kinds ---- */
@@ -120,7 +129,7 @@ static int new_kind(busbar *bus, const bb_kind_key *key, bb_kind **out_kind)
     if (result < 0)
         return result;
     *out_kind = bb_kind_new(key);
-    return *out_kind ? BUSBAR_OK : bb_store_fail(&bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+    return *out_kind ? BUSBAR_OK : bb_store_fail_plain(&bus->store, BUSBAR_ENOMEM);
 }
 
 static int find_kind(busbar *bus, const busbar_event *event, bb_kind **out_kind)
@@ -206,6 +215,17 @@ static bool settled(busbar *bus, bool created, bool committed_view, uint32_t *ve
     return false;
 }
 
+/* A new session clears up after old ones. */
+static int ensure_session(busbar *bus, bool *out_created)
+{
+    int result = bb_session_ensure(&bus->session, &bus->store, &bus->boot, bus->port, out_created);
+    if (result < 0 || !*out_created)
+        return result;
+    bb_kinds_doubt(&bus->kinds);
+    result = bb_collect_step(&bus->store, bus->port, &bus->session, &bus->boot);
+    return result == BUSBAR_OK ? bb_given_prune(&bus->store, bus->options.keep_ids, GIVEN_PRUNED) : result;
+}
+
 /*
  * Everything that a publish needs beside the event is there. With `committed_view` the look-ups see only committed rows:
  * what was there before is confirmed. The publisher never reads before it writes in the caller's transaction, so that it
@@ -216,7 +236,7 @@ static int ensure_identity(busbar *bus, bb_kind *kind, bool committed_view)
     int result = bb_handle_ensure_schema(bus);
     bool session_created = false;
     if (result == BUSBAR_OK)
-        result = bb_session_ensure(&bus->session, &bus->store, &bus->boot, bus->port, &session_created);
+        result = ensure_session(bus, &session_created);
     if (result == BUSBAR_OK && !bus->session.confirmed)
         result = bb_clock_note(&bus->store, bus->port, bus->session.boot);
     if (result < 0)
@@ -233,47 +253,15 @@ static int ensure_identity(busbar *bus, bb_kind *kind, bool committed_view)
     return result;
 }
 
-static bool scheduled(const busbar_event *event)
-{
-    return event->delay_ms != 0 || event->not_before_ms != 0;
-}
-
-/* An id that is never made again: the count goes on whatever is rolled back, and another session has another token. */
-static const char *make_later_id(busbar *bus, publication *p)
-{
-    const char *lane = busbar_lane_name(p->event->lane);
-    bb_text text = bb_text_on(p->later_id, sizeof p->later_id);
-    bb_text_add(&text, bus->session.token);
-    bb_text_add_char(&text, '-');
-    bb_text_add_char(&text, lane[0]);
-    bb_text_add_char(&text, 'l');
-    bb_text_add_int(&text, ++bus->schedule.id_count);
-    assert(bb_text_fits(&text));
-    return p->later_id;
-}
-
 static int put_off(busbar *bus, publication *p, busbar_id *out_id)
 {
-    const busbar_event *event = p->event;
-    int64_t n = 0;
     uint64_t now_us = fill_identity(bus, p);
-    bb_later_due due = {.ms = event->not_before_ms};
-    if (event->delay_ms != 0) {
-        due.boot = bus->session.boot;
-        due.delay_ms = (int64_t)event->delay_ms;
-        due.ms = (int64_t)((now_us + 999) / 1000) + due.delay_ms; /* never early */
-    }
-    if (!event->id)
-        p->row.id = make_later_id(bus, p);
-    int result = bb_later_add(&bus->store, event->lane, &p->row, &due, &n);
+    int64_t n = 0;
+    int result = bb_postpone(bus, p->event, &p->row, now_us, &n, out_id);
     if (result < 0)
         return result;
     observe(bus, p, 0);
-    out_id->lane = event->lane;
-    out_id->seq = 0;
-    bb_text text = bb_text_on(out_id->text, sizeof out_id->text);
-    bb_text_add(&text, p->row.id);
-    return bus->inlines ? bb_inline_run_later(bus, event->lane, n) : BUSBAR_OK;
+    return bus->inlines ? bb_inline_run_later(bus, p->event->lane, n) : BUSBAR_OK;
 }
 
 /* BUSBAR_DUPLICATE with *out_id filled, or BUSBAR_OK. */
@@ -285,10 +273,17 @@ static int find_duplicate(busbar *bus, const publication *p, busbar_id *out_id)
         result = bb_later_find(&bus->store, p->event->id, p->kind->source, &first.lane);
     if (result != BB_ROW)
         return result;
-    bb_text text = bb_text_on(first.text, sizeof first.text);
-    bb_text_add(&text, p->event->id);
+    bb_text_copy(first.text, sizeof first.text, p->event->id);
     *out_id = first;
     return BUSBAR_DUPLICATE;
+}
+
+static int remember_id(busbar *bus, const publication *p, const busbar_id *id)
+{
+    int result = bb_given_add(&bus->store, p->event->id, p->kind->source, id->lane, id->seq);
+    if (result < 0 || ++bus->ids_given % GIVEN_CHUNK != 0)
+        return result;
+    return bb_given_prune(&bus->store, bus->options.keep_ids, 2 * GIVEN_CHUNK);
 }
 
 static int write_all(busbar *bus, publication *p, bool committed_view, busbar_id *out_id)
@@ -298,11 +293,17 @@ static int write_all(busbar *bus, publication *p, bool committed_view, busbar_id
         result = find_duplicate(bus, p, out_id);
     if (result != BUSBAR_OK)
         return result;
+    if (p->ask)
+        result = bb_bound_admit(bus, p->event->lane, p->size_bytes);
+    if (result < 0)
+        return result;
     if (scheduled(p->event))
         return put_off(bus, p, out_id);
     result = append(bus, p, out_id);
+    if (result == BUSBAR_OK && p->ask)
+        result = bb_bound_trim(bus, p->event->lane);
     if (result == BUSBAR_OK && p->event->id)
-        result = bb_given_add(&bus->store, p->event->id, p->kind->source, out_id->lane, out_id->seq);
+        result = remember_id(bus, p, out_id);
     if (result == BUSBAR_OK && bus->inlines)
         result = bb_inline_run(bus, out_id->lane, out_id->seq);
     return result;
@@ -335,14 +336,13 @@ static int enter(busbar *bus, bb_scope *out_scope, bool *out_committed_view)
 
 static int publish_in_scope(busbar *bus, publication *p, busbar_id *out_id)
 {
-    bb_store *store = &bus->store;
     bb_scope scope;
     bool committed_view = false;
     int result = enter(bus, &scope, &committed_view);
     if (result < 0)
         return result;
     busbar_id id = {.seq = 0};
-    result = bb_store_leave(store, &scope, write_all(bus, p, committed_view, &id));
+    result = bb_bound_leave(bus, &scope, write_all(bus, p, committed_view, &id));
     if (result >= 0 && scope.own) /* what inline handlers publish may have taken the kind's place */
         confirm_all(bus, bus->inlines ? NULL : p->kind);
     if (result >= 0 && out_id)
@@ -361,12 +361,12 @@ static int write_extensions(busbar *bus, const busbar_event *event, const char *
         bb_text text = bb_text_on(bus->extensions.bytes, bus->extensions.capacity);
         int result = bb_extension_write(event->time, event->extensions, event->extension_count, &text);
         if (result < 0)
-            return bb_store_fail(&bus->store, result, busbar_error_text(result));
+            return bb_store_fail_plain(&bus->store, result);
         *out_extensions = bus->extensions.bytes;
         if (bb_text_fits(&text))
             return BUSBAR_OK;
         if (bb_buffer_reserve(&bus->extensions, text.length + 1) < 0)
-            return bb_store_fail(&bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+            return bb_store_fail_plain(&bus->store, BUSBAR_ENOMEM);
     }
 }
 
@@ -376,6 +376,11 @@ static const char *write_retry(publication *p)
     bb_backoff_write(p->event->retry, &text);
     assert(bb_text_fits(&text));
     return p->retry;
+}
+
+static int64_t stored_ttl(uint64_t ttl_ms)
+{
+    return ttl_ms > INT64_MAX ? INT64_MAX : (int64_t)ttl_ms;
 }
 
 /* `extensions`: written already, or NULL for those that the event names. */
@@ -397,7 +402,7 @@ static int prepare(busbar *bus, const busbar_event *event, const char *extension
         .subject = event->subject,
         .key = event->key,
         .extensions = extensions,
-        .ttl_ms = (int64_t)event->ttl_ms,
+        .ttl_ms = stored_ttl(event->ttl_ms),
         .retry = event->retry ? write_retry(p) : NULL,
         .data = event->data,
         .data_size_bytes = event->data_size_bytes,
@@ -409,19 +414,55 @@ static int prepare(busbar *bus, const busbar_event *event, const char *extension
 /* Nothing has to be looked up, remembered or asked: one INSERT will do. */
 static bool plain(const busbar *bus, const publication *p)
 {
-    return session_ready(bus) && p->kind->confirmed && !p->event->id && !p->event->retry && !bus->inlines &&
+    return session_ready(bus) && p->kind->confirmed && !p->event->id && !p->event->retry && !bus->inlines && !p->ask &&
            !scheduled(p->event);
+}
+
+/*
+ * Where no worker steps, a publisher notes that the clock has become known or was stepped: rarely, and after the event, which
+ * does not fail with it. Only what ended the caller's transaction is told.
+ */
+static int note_clock(busbar *bus, const publication *p, bool in_transaction)
+{
+    bb_scope scope;
+    int64_t now_ms = bus->session.mono_ms + p->row.at_ms;
+    bb_clock_watch watch = bus->clock;
+    if (now_ms >= bus->look_ms) { /* what is found counts for the next event: this one is written */
+        bus->look_ms = now_ms + LOOK_PAUSE_MS;
+        bb_store_look_moved(&bus->store);
+    }
+    if (now_ms < bus->clock.ask_ms)
+        return BUSBAR_OK;
+    bus->clock.ask_ms = now_ms + CLOCK_PAUSE_MS;
+    if (!bb_clock_due(&watch, bus->port, now_ms))
+        return BUSBAR_OK;
+    int result = bb_store_enter(&bus->store, &scope);
+    if (result == BUSBAR_OK)
+        result = bb_store_leave(&bus->store, &scope, bb_clock_note(&bus->store, bus->port, bus->session.boot));
+    if (result == BUSBAR_OK && scope.own)
+        (void)bb_clock_look(&bus->clock, &bus->store, bus->session.boot);
+    result = in_transaction ? bb_store_check_rollback(&bus->store, result) : BUSBAR_OK;
+    return result == BUSBAR_EROLLEDBACK ? result : BUSBAR_OK;
 }
 
 static int publish(busbar *bus, const busbar_event *event, const char *extensions, busbar_id *out_id)
 {
     publication p = {.kind = NULL};
     int result = prepare(bus, event, extensions, &p);
+    if (result == BUSBAR_OK)
+        result = bb_store_check_moved(&bus->store);
+    if (result == BUSBAR_OK)
+        result = bb_store_mend(&bus->store);
     if (result < 0)
         return result;
-    bb_store_mend(&bus->store);
+    if (bus->bound.active)
+        p.ask = bb_bound_spent(bus, p.event->lane, &p.row, &p.size_bytes);
     bool in_transaction = bb_store_in_transaction(&bus->store);
-    result = plain(bus, &p) ? append(bus, &p, out_id) : publish_in_scope(bus, &p, out_id);
+    do
+        result = plain(bus, &p) ? append(bus, &p, out_id) : publish_in_scope(bus, &p, out_id);
+    while (result == BUSBAR_EBUSFULL && !in_transaction && bb_bound_cut_wal(bus));
+    if (result == BUSBAR_OK)
+        result = note_clock(bus, &p, in_transaction);
     return in_transaction ? bb_store_check_rollback(&bus->store, result) : result;
 }
 
@@ -463,17 +504,22 @@ int busbar_kind_register(busbar *bus, const busbar_kind_desc *desc, busbar_kind 
         return BUSBAR_EINVAL;
     if (!desc || desc->size != sizeof *desc || !out_kind)
         return bb_store_fail(&bus->store, BUSBAR_EINVAL, "desc or out_kind is NULL, or desc->size is wrong");
+    if (!ttl_valid(desc->ttl_ms))
+        return bb_store_fail(&bus->store, BUSBAR_EINVAL, "ttl_ms is out of range");
     bb_kind_key key = {desc->type, desc->source ? desc->source : bus->source, desc->datacontenttype, desc->dataschema};
     bb_kind *kind = NULL;
-    int result = new_kind(bus, &key, &kind);
+    int result = bb_store_mend(&bus->store);
+    if (result == BUSBAR_OK)
+        result = new_kind(bus, &key, &kind);
     if (result == BUSBAR_OK) {
+        kind->ttl_ms = stored_ttl(desc->ttl_ms);
         kind->redact = desc->redact;
         result = store_kind(bus, kind);
     }
     uint32_t slot = result == BUSBAR_OK ? bb_kinds_register(&bus->kinds, kind) : 0;
     if (slot == 0) {
         free(kind);
-        return result < 0 ? result : bb_store_fail(&bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+        return result < 0 ? result : bb_store_fail_plain(&bus->store, BUSBAR_ENOMEM);
     }
     out_kind->slot = slot;
     return BUSBAR_OK;

@@ -7,23 +7,59 @@
 #include "extension.h"
 #include "log.h"
 
+/* What is registered anew counts after so long in workers that run. */
+#define KIND_AGE_US 1000000u
+
 void bb_reader_init(bb_reader *reader, bb_store *store)
 {
     memset(reader, 0, sizeof *reader);
     reader->store = store;
 }
 
+static void free_kinds(bb_reader *reader)
+{
+    for (size_t i = 0; i < BB_READER_KIND_SLOTS; i++) {
+        free(reader->kinds[i]);
+        reader->kinds[i] = NULL;
+    }
+}
+
 void bb_reader_fini(bb_reader *reader)
 {
-    for (size_t i = 0; i < BB_READER_KIND_SLOTS; i++)
-        free(reader->kinds[i]);
+    free_kinds(reader);
     bb_buffer_free(&reader->extensions);
     memset(reader, 0, sizeof *reader);
 }
 
+void bb_reader_refresh_instants(bb_reader *reader)
+{
+    if (reader->doubtful)
+        memset(reader->sessions, 0, sizeof reader->sessions);
+}
+
+void bb_reader_keep(bb_reader *reader)
+{
+    reader->doubtful = false;
+}
+
 void bb_reader_refresh(bb_reader *reader)
 {
+    bb_reader_refresh_instants(reader);
+    if (reader->doubtful)
+        free_kinds(reader);
+    reader->doubtful = false;
     reader->span.boot = 0;
+    reader->past.boot = 0;
+    reader->present.boot = 0;
+    reader->asked = false;
+}
+
+void bb_reader_refresh_kinds(bb_reader *reader, uint64_t now_us)
+{
+    if (now_us < reader->kinds_until_us)
+        return;
+    free_kinds(reader);
+    reader->kinds_until_us = now_us + KIND_AGE_US;
 }
 
 static int find_kind(bb_reader *reader, int64_t id, bb_kind **out_kind)
@@ -34,6 +70,7 @@ static int find_kind(bb_reader *reader, int64_t id, bb_kind **out_kind)
         int result = bb_kind_load(reader->store, id, &kind);
         if (result < 0)
             return result;
+        reader->doubtful |= bb_store_writing(reader->store);
         free(*slot);
         *slot = kind;
     }
@@ -49,6 +86,7 @@ static int find_session(bb_reader *reader, int64_t id, const bb_session **out_se
         int result = bb_session_load(reader->store, id, slot);
         if (result < 0)
             return result;
+        reader->doubtful |= bb_store_writing(reader->store);
     }
     *out_session = id == 0 ? NULL : slot;
     return BUSBAR_OK;
@@ -70,7 +108,7 @@ int bb_reader_instant(bb_reader *reader, sqlite3_stmt *stmt, int first, int64_t 
     if (result < 0)
         return result;
     *out_boot = session ? session->boot : 0;
-    *out_mono_ms = (session ? session->mono_ms : 0) + bb_column_integer(reader->store, stmt, first + BB_LOG_AT_MS);
+    *out_mono_ms = (session ? session->mono_ms : 0) + bb_column_ms(reader->store, stmt, first + BB_LOG_AT_MS);
     return BUSBAR_OK;
 }
 
@@ -107,7 +145,7 @@ static int split_time(bb_reader *reader, const char *stored, size_t size, busbar
     if (members_size == 0)
         return BUSBAR_OK;
     if (bb_buffer_reserve(&reader->extensions, members_size + 3) < 0)
-        return bb_store_fail(reader->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+        return bb_store_fail_plain(reader->store, BUSBAR_ENOMEM);
     bb_text rest = bb_text_on(reader->extensions.bytes, reader->extensions.capacity);
     bb_text_add_char(&rest, '{');
     bb_text_add_bytes(&rest, members, members_size);
@@ -142,6 +180,16 @@ static void read_data(bb_reader *reader, sqlite3_stmt *stmt, int first, bool jso
     record->data_is_json = text && json_kind;
 }
 
+/* Where the time of an event is in doubt, a receiver may want to know when it was told of it. */
+static void read_recorded(bb_reader *reader, busbar_record *record)
+{
+    if (!reader->asked)
+        reader->wall_quality = bb_clock_wall(reader->store->port, &reader->wall_ms);
+    reader->asked = true;
+    if (reader->wall_quality > record->time_quality)
+        record->recorded_ms = reader->wall_ms;
+}
+
 static int read_time(bb_reader *reader, sqlite3_stmt *stmt, int first, busbar_record *record)
 {
     int64_t boot = 0;
@@ -149,7 +197,19 @@ static int read_time(bb_reader *reader, sqlite3_stmt *stmt, int first, busbar_re
     int result = bb_reader_instant(reader, stmt, first, &boot, &mono_ms);
     if (result < 0)
         return result;
-    return bb_clock_resolve(reader->store, &reader->span, boot, mono_ms, &record->time_ms, &record->time_quality);
+    result = bb_clock_resolve(reader->store, &reader->span, boot, mono_ms, &record->time_ms, &record->time_quality);
+    if (result == BUSBAR_OK && record->time_quality != BUSBAR_CLOCK_TRUSTED && !record->given_time)
+        read_recorded(reader, record);
+    return result;
+}
+
+/* The event's own, else its kind's. INT64_MAX is stored for "never". */
+static uint64_t read_ttl(const bb_reader *reader, sqlite3_stmt *stmt, int first, const bb_kind *kind)
+{
+    int64_t ttl_ms = bb_column_integer(reader->store, stmt, first + BB_LOG_TTL_MS);
+    if (ttl_ms <= 0)
+        ttl_ms = kind->ttl_ms;
+    return ttl_ms > 0 && ttl_ms < INT64_MAX ? (uint64_t)ttl_ms : 0;
 }
 
 int bb_reader_record(bb_reader *reader, sqlite3_stmt *stmt, int first, busbar_lane lane, busbar_record *out_record)
@@ -169,7 +229,7 @@ int bb_reader_record(bb_reader *reader, sqlite3_stmt *stmt, int first, busbar_la
         .key = bb_column_text(store, stmt, first + BB_LOG_KEY),
         .datacontenttype = kind->datacontenttype,
         .dataschema = kind->dataschema,
-        .ttl_ms = (uint64_t)bb_column_integer(store, stmt, first + BB_LOG_TTL_MS),
+        .ttl_ms = read_ttl(reader, stmt, first, kind),
         .attempt = 1,
         .redact = kind->redact,
     };

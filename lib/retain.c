@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "retain.h"
 
-#include "clock.h"
 #include "consumer.h"
-#include "exception.h"
 #include "given.h"
 #include "log.h"
 
@@ -64,11 +62,7 @@ static int prune_lane(bb_store *store, busbar_lane lane, int64_t head, uint32_t 
     result = measure_lane(store, lane, head, keep, &until, &count);
     if (result == BUSBAR_OK && count > 0)
         result = prune_rows(store, lane, until);
-    if (result < 0) {
-        bb_store_rollback(store);
-        return result;
-    }
-    return bb_store_commit(store);
+    return bb_store_finish(store, result);
 }
 
 static int prune_ids(bb_store *store, uint32_t keep, bool *out_more)
@@ -81,11 +75,7 @@ static int prune_ids(bb_store *store, uint32_t keep, bool *out_more)
     if (result < 0)
         return result;
     result = bb_given_prune(store, keep, GATHERED_ROWS);
-    if (result < 0) {
-        bb_store_rollback(store);
-        return result;
-    }
-    result = bb_store_commit(store);
+    result = bb_store_finish(store, result);
     *out_more = result == BUSBAR_OK;
     return result;
 }
@@ -117,11 +107,7 @@ static int prune_chosen(bb_store *store, const bb_dead_choice *choice)
         if (accounts[lane].dropped > 0)
             result = bb_consumer_account(store, choice->consumer, (busbar_lane)lane, &accounts[lane]);
     }
-    if (result < 0) {
-        bb_store_rollback(store);
-        return result;
-    }
-    return bb_store_commit(store);
+    return bb_store_finish(store, result);
 }
 
 /* A few more than may stay are let gather, where that is little against those that stay. */
@@ -136,23 +122,6 @@ static int choose_beyond(bb_store *store, const bb_keep *keep, bb_dead_choice *c
     return result;
 }
 
-static int choose_old(bb_store *store, const bb_keep *keep, bb_dead_choice *choice)
-{
-    int64_t first_ms = 0;
-    bb_exception_key key;
-    bb_dead_choice old = {.consumer = choice->consumer, .boot = keep->boot};
-    if (keep->dead_ms == 0 || keep->boot == 0 || keep->dead_ms > (uint64_t)keep->now_ms)
-        return BUSBAR_OK;
-    old.before_ms = keep->now_ms - (int64_t)keep->dead_ms;
-    int result = bb_clock_first(store, keep->boot, &first_ms);
-    old.former_boots = first_ms <= old.before_ms;
-    if (result == BUSBAR_OK)
-        result = bb_exception_next_dead(store, &old, 0, &key);
-    if (result == BB_ROW)
-        *choice = old;
-    return result < 0 ? result : BUSBAR_OK;
-}
-
 /* Of the first consumer that has some to be forgotten. */
 static int prune_dead(bb_store *store, const bb_keep *keep, bool *out_more)
 {
@@ -162,7 +131,7 @@ static int prune_dead(bb_store *store, const bb_keep *keep, bool *out_more)
         bb_dead_choice choice = {.consumer = view.id};
         result = choose_beyond(store, keep, &choice);
         if (result == BUSBAR_OK && choice.until == 0)
-            result = choose_old(store, keep, &choice);
+            result = bb_retain_choose_old(store, keep, &choice);
         if (result < 0)
             return result;
         if (choice.until == 0 && choice.boot == 0)

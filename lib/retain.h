@@ -3,7 +3,7 @@
 #ifndef BB_RETAIN_H
 #define BB_RETAIN_H
 
-#include "store.h"
+#include "exception.h"
 
 /* What is kept. */
 typedef struct bb_keep {
@@ -22,5 +22,8 @@ typedef struct bb_keep {
  * *out_more: another step has something to do.
  */
 int bb_retain_step(bb_store *store, const bb_keep *keep, bool *out_more);
+
+/* Changes the choice if the consumer has dead letters that are too old. (retain_old.c) */
+int bb_retain_choose_old(bb_store *store, const bb_keep *keep, bb_dead_choice *choice);
 
 #endif

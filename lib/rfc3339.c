@@ -14,26 +14,26 @@
 /* ---- The calendar ---- */
 /* Years begin in March here, so that the leap day is their last, and months follow a straight line: 153 days in five. */
 
-static int64_t days_from_date(int year, int month, int day)
+static int days_from_date(int year, int month, int day)
 {
     int march_year = month > 2 ? year : year - 1;
     int march_month = month > 2 ? month - 3 : month + 9;
     int shifted = march_year + 400; /* year 0 may become -1; 400 years are a whole cycle */
     int days = shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + (153 * march_month + 2) / 5 + day - 1;
-    return (int64_t)days - DAYS_IN_400 - DAYS_TO_1970;
+    return days - DAYS_IN_400 - DAYS_TO_1970;
 }
 
-static void date_from_days(int64_t days, int *year, int *month, int *day)
+static void date_from_days(int days, int *year, int *month, int *day)
 {
-    int64_t shifted = days + DAYS_TO_1970 + DAYS_IN_400;
-    int64_t cycle = shifted / DAYS_IN_400;
-    int in_cycle = (int)(shifted % DAYS_IN_400);
+    int shifted = days + DAYS_TO_1970 + DAYS_IN_400;
+    int cycle = shifted / DAYS_IN_400;
+    int in_cycle = shifted % DAYS_IN_400;
     int year_in_cycle = (in_cycle - in_cycle / 1460 + in_cycle / 36524 - in_cycle / 146096) / 365;
     int in_year = in_cycle - (year_in_cycle * 365 + year_in_cycle / 4 - year_in_cycle / 100);
     int march_month = (5 * in_year + 2) / 153;
     *day = in_year - (153 * march_month + 2) / 5 + 1;
     *month = march_month < 10 ? march_month + 3 : march_month - 9;
-    *year = (int)(cycle - 1) * 400 + year_in_cycle + (*month <= 2 ? 1 : 0);
+    *year = (cycle - 1) * 400 + year_in_cycle + (*month <= 2 ? 1 : 0);
 }
 
 static int days_in_month(int year, int month)
@@ -64,7 +64,7 @@ static const char *read_char(const char *at, char a, char b)
     return at && (*at == a || *at == b) ? at + 1 : NULL;
 }
 
-static const char *read_date(const char *at, int64_t *out_days)
+static const char *read_date(const char *at, int *out_days)
 {
     int year = 0;
     int month = 0;
@@ -108,15 +108,15 @@ static const char *read_offset(const char *at, int *out_minutes)
 }
 
 /* A leap second ends the last minute of a day, in UTC. */
-static bool second_valid(int second, int64_t utc_minutes)
+static bool second_valid(int second, int utc_minutes)
 {
-    int64_t minute_of_day = (utc_minutes % MINUTES_PER_DAY + MINUTES_PER_DAY) % MINUTES_PER_DAY;
-    return second < LEAP_SECOND || (second == LEAP_SECOND && minute_of_day == MINUTES_PER_DAY - 1);
+    return second < LEAP_SECOND ||
+           (second == LEAP_SECOND && (utc_minutes + 1 + MINUTES_PER_DAY) % MINUTES_PER_DAY == 0);
 }
 
 bool bb_rfc3339_parse(const char *text, int64_t *out_ms)
 {
-    int64_t days = 0;
+    int days = 0;
     int hour = 0;
     int minute = 0;
     int second = 0;
@@ -130,11 +130,12 @@ bool bb_rfc3339_parse(const char *text, int64_t *out_ms)
         return false;
     at = read_fraction(at, &fraction_ms);
     at = at ? read_offset(at, &offset) : NULL;
-    int64_t utc_minutes = days * MINUTES_PER_DAY + hour * 60 + minute - offset;
+    int utc_minutes = hour * 60 + minute - offset; /* from the day's beginning */
     if (!at || *at != '\0' || !second_valid(second, utc_minutes))
         return false;
     if (out_ms)
-        *out_ms = utc_minutes * 60000 + (second == LEAP_SECOND ? 59999 : second * 1000 + fraction_ms);
+        *out_ms = days * DAY_MS + utc_minutes * INT64_C(60000) +
+                  (second == LEAP_SECOND ? 59999 : second * 1000 + fraction_ms);
     return true;
 }
 
@@ -160,7 +161,7 @@ void bb_rfc3339_format(int64_t ms, char out[BB_RFC3339_SIZE])
     int year;
     int month;
     int day;
-    date_from_days((ms - in_day) / DAY_MS, &year, &month, &day);
+    date_from_days((int)((ms - in_day) / DAY_MS), &year, &month, &day);
     char *at = write_digits(out, 4, year, '-');
     at = write_digits(at, 2, month, '-');
     at = write_digits(at, 2, day, 'T');

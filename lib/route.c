@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backoff.h"
 #include "text.h"
 #include "topic.h"
 
@@ -30,8 +29,13 @@ static bb_route *route_of(bb_worker *worker)
 
 void bb_route_say(bb_route *route, const char *text)
 {
-    bb_text copy = bb_text_on(route->error, sizeof route->error);
-    bb_text_add(&copy, text);
+    bb_text_copy(route->error, sizeof route->error, text);
+}
+
+void bb_route_note_settled(bb_route *route, const busbar *bus)
+{
+    if (route->settled_since_us == 0)
+        route->settled_since_us = bb_handle_now_us(bus);
 }
 
 size_t bb_route_in_flight(const bb_route *route)
@@ -39,7 +43,7 @@ size_t bb_route_in_flight(const bb_route *route)
     size_t count = 0;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
         count += route->windows[lane].in_flight;
-    return count + bb_route_resends_in_flight(route);
+    return count + bb_route_resends_in_flight(route) + bb_route_gap_count(route, BB_ENTRY_SENT);
 }
 
 size_t bb_route_resends_in_flight(const bb_route *route)
@@ -63,6 +67,7 @@ static void unload(bb_route *route)
     }
     for (int i = 0; i < BB_ROUTE_RETRIES; i++)
         route->resends[i].trial.key.n = 0;
+    bb_route_gap_clear(route);
     route->noted.seq = 0;
     route->retries_alone = false;
     route->held_count = 0;
@@ -70,24 +75,50 @@ static void unload(bb_route *route)
     memset(&route->suspicion, 0, sizeof route->suspicion);
 }
 
-/* What of the exceptions may have been changed by others: somebody has acted on them. */
+/* What was evicted is not to be read any more: the watermark may be below what is left. */
+static int skip_evicted(bb_route *route, busbar *bus)
+{
+    bb_cursor cursors[BUSBAR_LANE_COUNT];
+    int result = bb_consumer_cursors(&bus->store, route->worker.consumer, cursors);
+    for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++) {
+        if (cursors[lane].cursor > route->position[lane])
+            route->position[lane] = cursors[lane].cursor;
+    }
+    return result;
+}
+
+/* Nothing is evicted that leaves no gap. */
+static int refresh_gaps(bb_route *route, busbar *bus)
+{
+    int any = bb_gap_any(&bus->store, route->worker.consumer);
+    route->gaps_stale = any < 0;
+    if (any < 0 || (any != BB_ROW && !route->noticed))
+        return any;
+    int result = skip_evicted(route, bus);
+    return result < 0 ? result : bb_route_gap_load(route, bus);
+}
+
+/* What others may have changed: somebody has acted on exceptions, or evicted events. */
 static int refresh(bb_route *route, busbar *bus)
 {
     route->data_version = bb_store_data_version(&bus->store);
     route->acts = bus->acts;
     int result = bb_exception_next_due(&bus->store, route->worker.consumer, bus->boot.id, &route->retry_due_ms);
-    return result < 0 ? result : bb_exception_count(&bus->store, route->worker.consumer, route->open);
+    if (result == BUSBAR_OK)
+        result = bb_exception_count(&bus->store, route->worker.consumer, route->open);
+    return result < 0 ? result : refresh_gaps(route, bus);
 }
 
 static int load(bb_route *route, busbar *bus)
 {
     bb_cursor cursors[BUSBAR_LANE_COUNT];
     int result = bb_consumer_cursors(&bus->store, route->worker.consumer, cursors);
-    if (result == BUSBAR_OK)
-        result = refresh(route, bus);
     if (result < 0)
         return result;
     unload(route);
+    result = refresh(route, bus);
+    if (result < 0)
+        return result;
     if (route->worker.careful > route->config.window + route->config.ack_group)
         route->worker.careful = route->config.window + route->config.ack_group;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
@@ -122,8 +153,8 @@ static int hold(bb_route *route, busbar *bus, uint64_t *out_wait_us)
         unload(route);
     else if (result == BUSBAR_OK && !route->loaded)
         result = load(route, bus);
-    else if (result == BUSBAR_OK &&
-             (route->acts != bus->acts || route->data_version != bb_store_data_version(&bus->store)))
+    else if (result == BUSBAR_OK && (route->gaps_stale || route->acts != bus->acts ||
+                                     route->data_version != bb_store_data_version(&bus->store)))
         result = refresh(route, bus);
     return result;
 }
@@ -184,7 +215,7 @@ static bool all_blocked(const bb_route *route, uint64_t now_us, uint64_t *out_wa
         blocked = true;
         *out_wait_us = sooner(*out_wait_us, route->blocked_until_us[lane] - now_us);
     }
-    return blocked && !bb_route_resend_settled(route);
+    return blocked && !bb_route_resend_settled(route) && bb_route_gap_count(route, BB_ENTRY_ACKED) == 0;
 }
 
 static bool record_due(const bb_route *route, const busbar *bus, uint64_t *out_wait_us)
@@ -225,14 +256,6 @@ static int record_if_due(bb_route *route, busbar *bus, uint64_t *out_wait_us)
     return result;
 }
 
-/* What was noted came back without an answer: the link was lost, or nobody was there to receive it. */
-static int withdraw_if_back(bb_route *route, busbar *bus)
-{
-    if (!route->worker.noted || bb_route_in_flight(route) > 0 || bb_route_settled(route) > 0)
-        return BUSBAR_OK;
-    return bb_worker_withdraw(&route->worker, bus);
-}
-
 static uint64_t blind_wait_us(const bb_route *route)
 {
     if (route->watched)
@@ -256,7 +279,7 @@ static int run(bb_worker *worker, busbar *bus, uint64_t deadline_us, uint64_t *o
     if (result == BUSBAR_OK)
         result = record_if_due(route, bus, &record_us);
     if (result == BUSBAR_OK)
-        result = withdraw_if_back(route, bus);
+        result = bb_route_withdraw_if_back(route, bus);
     if (result == BUSBAR_OK && route->up)
         result = bb_route_send(route, bus, deadline_us, &send_us);
     if (result == BUSBAR_ELEASE) {
@@ -268,6 +291,8 @@ static int run(bb_worker *worker, busbar *bus, uint64_t deadline_us, uint64_t *o
         return result;
     /* Sending may have settled something (filtered, too large): its recording is due some time. */
     if (record_us == BUSBAR_FOREVER && record_due(route, bus, &record_us))
+        record_us = 0;
+    if (route->gaps_stale)
         record_us = 0;
     uint64_t start_us = route->started ? BUSBAR_FOREVER : START_RETRY_US;
     *out_wait_us = sooner(sooner(record_us, send_us), sooner(start_us, blind_wait_us(route)));
@@ -379,16 +404,19 @@ static int add_route(busbar *bus, const busbar_route *config, busbar_transport t
         .order = config->order,
         .lanes = config->lanes,
         .share = config->share,
+        .ttl_ms = config->ttl_ms,
     };
     int result = bb_worker_check(bus, &desc);
+    if (result == BUSBAR_OK && !config->no_gaps)
+        result = bb_worker_refuse(bus, bb_route_gap_refusal());
     if (result < 0)
         return result;
     bb_route *route = calloc(1, sizeof *route);
     if (!route)
-        return bb_store_fail(&bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+        return bb_store_fail_plain(&bus->store, BUSBAR_ENOMEM);
     result = fill(route, config);
     if (result < 0)
-        (void)bb_store_fail(&bus->store, result, busbar_error_text(result));
+        (void)bb_store_fail_plain(&bus->store, result);
     else
         result = make_durable(bus, route, &desc);
     if (result < 0) {

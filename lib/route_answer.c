@@ -20,12 +20,6 @@ static bb_resend *find_resend(bb_route *route, uint64_t token)
     return NULL;
 }
 
-static void note_settled(bb_route *route, busbar *bus)
-{
-    if (route->settled_since_us == 0)
-        route->settled_since_us = bb_handle_now_us(bus);
-}
-
 /* The message that an event of the transport is about: an entry of a lane's window, or an exception that was tried again. */
 typedef struct subject {
     bb_window *window;
@@ -47,18 +41,6 @@ static bool find_subject(bb_route *route, uint64_t token, subject *out)
     if (out->resend)
         out->key = out->resend->trial.key;
     return out->entry || out->resend;
-}
-
-/* An answer for one message speaks for the link, and against a message that was set aside. */
-static void hear_answer(bb_route *route, const bb_exception_key *key)
-{
-    static const char text[] = "the connection was lost each time that this message was alone on its way";
-    bb_exception_key guilty;
-    if (key->n != 0)
-        route->retries_alone = false;
-    if (!bb_suspicion_passed(&route->suspicion, key, &guilty))
-        return;
-    bb_route_convict(route, &guilty, text);
 }
 
 /* Nobody was there to receive it: it is sent again when the route's wait is over. */
@@ -85,10 +67,12 @@ static bool blocked(const bb_route *route)
 static void on_acked(bb_route *route, busbar *bus, const busbar_transport_event *event)
 {
     subject found;
+    if (bb_route_gap_settle(route, bus, event))
+        return;
     bool counts = event->unmatched && route->config.unmatched == BUSBAR_UNMATCHED_COUNT;
     if (!find_subject(route, event->token, &found))
         return;
-    hear_answer(route, &found.key);
+    bb_route_answered(route, bus, &found.key);
     if (event->unmatched && route->config.unmatched == BUSBAR_UNMATCHED_HOLD) {
         hold_back(route, bus, &found);
         return;
@@ -101,9 +85,9 @@ static void on_acked(bb_route *route, busbar *bus, const busbar_transport_event 
         found.resend->state = BB_ENTRY_ACKED;
         found.resend->unmatched = counts;
     }
-    if (!blocked(route)) /* else the status keeps saying so, and is not written for each answer */
+    if (!blocked(route) && !route->gaps_guilty) /* else the status keeps saying so, and is written once */
         bb_route_say(route, "");
-    note_settled(route, bus);
+    bb_route_note_settled(route, bus);
 }
 
 static void refuse_resend(bb_resend *resend, const busbar_transport_event *event)
@@ -111,16 +95,17 @@ static void refuse_resend(bb_resend *resend, const busbar_transport_event *event
     resend->state = BB_ENTRY_REFUSED;
     resend->verdict = event->verdict;
     resend->retry_after_ms = event->reason.retry_after_ms;
-    bb_text reason = bb_text_on(resend->reason, sizeof resend->reason);
-    bb_text_add(&reason, event->reason.text);
+    bb_text_copy(resend->reason, sizeof resend->reason, event->reason.text);
 }
 
 static void on_refused(bb_route *route, busbar *bus, const busbar_transport_event *event)
 {
     subject found;
+    if (bb_route_gap_settle(route, bus, event))
+        return;
     if (!find_subject(route, event->token, &found))
         return;
-    hear_answer(route, &found.key);
+    bb_route_answered(route, bus, &found.key);
     route->held_count = 0;
     if (found.entry) {
         bb_window_refuse(found.window, found.entry, event->verdict, event->reason.text);
@@ -129,35 +114,15 @@ static void on_refused(bb_route *route, busbar *bus, const busbar_transport_even
         refuse_resend(found.resend, event);
     }
     bb_route_say(route, event->reason.text);
-    note_settled(route, bus);
-}
-
-/* The one message that is on its way; of several, any. */
-static bb_exception_key message_in_flight(const bb_route *route)
-{
-    bb_exception_key key = {.n = 0};
-    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
-        const bb_window *window = &route->windows[lane];
-        for (size_t i = 0; window->in_flight > 0 && i < window->count; i++) {
-            const bb_entry *entry = bb_window_at(window, i);
-            if (entry->state == BB_ENTRY_SENT)
-                key = (bb_exception_key){.lane = (busbar_lane)lane, .seq = entry->first};
-        }
-    }
-    for (int i = 0; i < BB_ROUTE_RETRIES; i++) {
-        if (route->resends[i].trial.key.n != 0 && route->resends[i].state == BB_ENTRY_SENT)
-            key = route->resends[i].trial.key;
-    }
-    return key;
+    bb_route_note_settled(route, bus);
 }
 
 /* What was in flight is unsettled: it is sent again from the log, exceptions from their rows. */
-static void on_down(bb_route *route, const busbar_transport_event *event)
+static void on_down(bb_route *route, busbar *bus, const busbar_transport_event *event)
 {
-    bb_exception_key only = message_in_flight(route);
-    bb_suspicion_lost(&route->suspicion, bb_route_in_flight(route), &only);
-    route->retries_alone = route->retries_alone || bb_route_resends_in_flight(route) > 0;
+    bb_route_lost(route);
     route->up = false;
+    bb_meter_pause(&route->worker.meter);
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
         bb_window_lose(&route->windows[lane]);
     for (int i = 0; i < BB_ROUTE_RETRIES; i++) {
@@ -165,6 +130,7 @@ static void on_down(bb_route *route, const busbar_transport_event *event)
             route->resends[i].trial.key.n = 0;
     }
     bb_route_say(route, event->reason.text);
+    bb_route_gap_lose(route, bus);
 }
 
 static void on_up(bb_route *route, const busbar_transport_event *event)
@@ -172,7 +138,7 @@ static void on_up(bb_route *route, const busbar_transport_event *event)
     route->up = true;
     route->peer_window = event->window;
     bb_turns_reset(&route->worker.turns);
-    if (!bb_suspicion_single(&route->suspicion)) /* else the status keeps saying why the last connection was lost */
+    if (!bb_route_suspects(route)) /* else the status keeps saying why the last connection was lost */
         bb_route_say(route, "");
 }
 
@@ -187,7 +153,7 @@ static void on_event(const busbar_transport_event *event, void *ctx)
         on_up(route, event);
         break;
     case BUSBAR_TRANSPORT_DOWN:
-        on_down(route, event);
+        on_down(route, bus, event);
         break;
     case BUSBAR_TRANSPORT_ACKED:
         on_acked(route, bus, event);

@@ -30,7 +30,7 @@ size_t bb_route_settled(const bb_route *route)
         count += bb_window_settled(&route->windows[lane]);
     for (int i = 0; i < BB_ROUTE_RETRIES; i++)
         count += resend_settled(&route->resends[i]);
-    return count;
+    return count + bb_route_gap_count(route, BB_ENTRY_ACKED);
 }
 
 size_t bb_route_unrecorded(const bb_route *route)
@@ -75,7 +75,7 @@ bool bb_route_has_outcome(const bb_route *route)
         if (window_has_outcome(&route->windows[lane]))
             return true;
     }
-    return bb_route_resend_settled(route);
+    return bb_route_resend_settled(route) || bb_route_gap_count(route, BB_ENTRY_ACKED) > 0;
 }
 
 static bb_fault fault_of(busbar_refusal verdict, uint32_t retry_after_ms, const char *text)
@@ -98,12 +98,10 @@ static int record_entry(recording *r, busbar_lane lane, const bb_entry *entry)
         advance->unmatched += entry->unmatched;
         return bb_outcome_done(&r->outcome, &trial, NULL);
     case BB_ENTRY_FILTERED:
-        bb_outcome_filtered(&r->outcome, lane, entry->last);
+        bb_outcome_filtered(&r->outcome, lane, entry->first, entry->last);
         return BUSBAR_OK;
     case BB_ENTRY_EXPIRED:
-        /* The beginning of a run may be recorded already, as above. */
-        advance->expired += entry->last - (entry->first > advance->cursor ? entry->first : advance->cursor + 1);
-        return bb_outcome_expired(&r->outcome, &trial);
+        return bb_outcome_expired_run(&r->outcome, lane, entry->first, entry->last);
     case BB_ENTRY_REFUSED:
         return bb_outcome_failed(&r->outcome, &trial, NULL, &fault);
     case BB_ENTRY_PARKED:
@@ -164,7 +162,7 @@ static int write_results(recording *r)
         if (resend_settled(&r->route->resends[i]))
             result = record_resend(r, &r->route->resends[i]);
     }
-    return result;
+    return result == BUSBAR_OK ? bb_route_gap_write(r->route, r->bus) : result;
 }
 
 static bool drained(const recording *r)
@@ -180,18 +178,20 @@ static int write_progress(recording *r)
 {
     bb_worker *worker = &r->route->worker;
     bb_store *store = &r->bus->store;
-    int64_t delivered = 0;
+    int64_t passed = 0;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
-        delivered += r->advance[lane].delivered;
-    bb_meter_add(&worker->meter, delivered, bb_handle_now_us(r->bus), drained(r));
+        passed += r->advance[lane].passed;
+    bb_meter_add(&worker->meter, passed, bb_handle_now_us(r->bus), drained(r));
+    if (!r->route->up)
+        bb_meter_pause(&worker->meter);
     if (r->blocked[BUSBAR_NORMAL] || r->blocked[BUSBAR_URGENT] || r->blocked[BUSBAR_BULK])
-        bb_route_say(r->route,
-                     "1,000 events wait for retry, the most there may be: the lane waits until some are settled");
+        bb_route_say(r->route, r->outcome.no_room);
     else if (bb_route_blocked(r->route, BUSBAR_NORMAL) || bb_route_blocked(r->route, BUSBAR_URGENT) ||
              bb_route_blocked(r->route, BUSBAR_BULK))
         bb_route_say(r->route, ""); /* no more */
     r->outcome.handled = true;      /* the route's own text is what the status says, or that there is none */
     bb_outcome_say(&r->outcome, r->route->error);
+    r->outcome.offline = !r->route->up;
     int result = bb_outcome_write(&r->outcome);
     bool ours = bb_route_in_flight(r->route) == 0; /* else the note is that of the message on its way */
     if (result == BUSBAR_OK && r->outcomes > 0 && ours)
@@ -211,6 +211,9 @@ static void forget_recorded(recording *r)
         if (resend_settled(&route->resends[i]))
             route->resends[i].trial.key.n = 0;
     }
+    bb_route_gap_forget(route);
+    for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
+        route->gaps_stale = route->gaps_stale || r->advance[lane].expired > 0;
     route->settled_since_us = bb_route_settled(route) > 0 ? bb_handle_now_us(r->bus) : 0;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
         route->blocked_until_us[lane] = r->blocked[lane] ? bb_handle_now_us(r->bus) + BLOCKED_PAUSE_US : 0;
@@ -228,11 +231,7 @@ int bb_route_record(bb_route *route, busbar *bus)
     result = write_results(&r);
     if (result == BUSBAR_OK)
         result = write_progress(&r);
-    if (result < 0) {
-        bb_store_rollback(&bus->store);
-        return result;
-    }
-    result = bb_store_commit(&bus->store);
+    result = bb_store_finish(&bus->store, result);
     if (result == BUSBAR_OK)
         forget_recorded(&r);
     return result;

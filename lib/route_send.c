@@ -6,8 +6,6 @@
 #include "offer.h"
 #include "text.h"
 
-#define APART_MS 1000u /* an event that was set aside is tried again so much later */
-
 /* ---- Room ---- */
 
 static size_t window_limit(const bb_route *route)
@@ -15,13 +13,12 @@ static size_t window_limit(const bb_route *route)
     size_t limit = route->config.window;
     if (route->peer_window > 0 && route->peer_window < limit)
         limit = route->peer_window;
-    bool single = route->worker.careful > 0 || bb_suspicion_single(&route->suspicion) || route->held_count > 0 ||
+    bool single = route->worker.careful > 0 || bb_route_suspects(route) || route->held_count > 0 ||
                   (route->retries_alone && bb_route_resends_in_flight(route) > 0);
     return single ? 1 : limit;
 }
 
-/* The link and the pace allow one more message now. */
-static bool link_room(const bb_offer *o, uint64_t *out_wait_us)
+bool bb_offer_link_room(const bb_offer *o, uint64_t *out_wait_us)
 {
     const bb_route *route = o->route;
     if (route->refused_now || bb_route_in_flight(route) >= window_limit(route))
@@ -39,13 +36,7 @@ static bool link_room(const bb_offer *o, uint64_t *out_wait_us)
 /* And so does the bound on what a kill would send again: outcomes that wait to be recorded must not gather. */
 static bool room(const bb_offer *o, uint64_t *out_wait_us)
 {
-    return bb_route_unrecorded(o->route) < o->route->config.ack_group && link_room(o, out_wait_us);
-}
-
-static void note_settled(const bb_offer *o)
-{
-    if (o->route->settled_since_us == 0)
-        o->route->settled_since_us = bb_handle_now_us(o->bus);
+    return bb_route_unrecorded(o->route) < o->route->config.ack_group && bb_offer_link_room(o, out_wait_us);
 }
 
 /* ---- What was lost with a connection ---- */
@@ -67,10 +58,10 @@ static int resend_entry(bb_offer *o, busbar_lane lane, bb_entry *entry)
         bb_window_set(window, entry, BB_ENTRY_SENT);
     } else if (result == BB_OFFER_TOO_OLD) {
         bb_window_set(window, entry, BB_ENTRY_EXPIRED);
-        note_settled(o);
+        bb_route_note_settled(o->route, o->bus);
     } else if (result == BB_OFFER_BURIED) {
         bb_window_refuse(window, entry, BUSBAR_REFUSED_DEAD, o->reason.text);
-        note_settled(o);
+        bb_route_note_settled(o->route, o->bus);
     }
     return result;
 }
@@ -81,9 +72,9 @@ static int resend_lane(bb_offer *o, busbar_lane lane, uint64_t *out_wait_us)
     for (size_t i = 0; i < window->count && window->unsent > 0; i++) {
         bb_entry *entry = bb_window_at(window, i);
         bb_exception_key key = {.lane = lane, .seq = entry->first};
-        if (entry->state != BB_ENTRY_UNSENT || bb_suspicion_aside(&o->route->suspicion, &key))
+        if (entry->state != BB_ENTRY_UNSENT || bb_route_set_aside(o->route, &key))
             continue;
-        if (!link_room(o, out_wait_us))
+        if (!bb_offer_link_room(o, out_wait_us))
             return BB_OFFER_NO_ROOM;
         int result = resend_entry(o, lane, entry);
         if (result < 0 || result == BB_OFFER_NO_ROOM || result == BB_OFFER_NOTE)
@@ -94,7 +85,7 @@ static int resend_lane(bb_offer *o, busbar_lane lane, uint64_t *out_wait_us)
 
 /* ---- Exceptions that are due ---- */
 
-static bb_resend *free_resend(bb_route *route)
+bb_resend *bb_route_free_resend(bb_route *route)
 {
     for (int i = 0; i < BB_ROUTE_RETRIES; i++) {
         if (route->resends[i].trial.key.n == 0)
@@ -132,30 +123,30 @@ static int resend_exception(bb_offer *o, sqlite3_stmt *stmt, const bb_trial *tri
     resend->state = result == BB_OFFER_TOO_OLD ? BB_ENTRY_EXPIRED : BB_ENTRY_REFUSED;
     resend->verdict = BUSBAR_REFUSED_DEAD;
     memcpy(resend->reason, o->reason.text, sizeof resend->reason);
-    note_settled(o);
+    bb_route_note_settled(o->route, o->bus);
     return BUSBAR_OK;
 }
 
 /* After a connection was lost with one of them on its way, what else is under way must be settled first. */
 static bool retry_room(const bb_offer *o, uint64_t *out_wait_us)
 {
-    return link_room(o, out_wait_us) && (!o->route->retries_alone || bb_route_in_flight(o->route) == 0);
+    return bb_offer_link_room(o, out_wait_us) && (!o->route->retries_alone || bb_route_in_flight(o->route) == 0);
 }
 
 static int resend_due(bb_offer *o, uint64_t *out_wait_us)
 {
     bb_route *route = o->route;
     bb_store *store = &o->bus->store;
-    int64_t now_ms = (int64_t)(bb_handle_now_us(o->bus) / 1000);
+    int64_t now_ms = bb_handle_now_ms(o->bus);
     bb_trial trial = {.number = 0};
     bb_resend *resend;
-    while (route->retry_due_ms <= now_ms && (resend = free_resend(route)) != NULL) {
+    while (route->retry_due_ms <= now_ms && (resend = bb_route_free_resend(route)) != NULL) {
         sqlite3_stmt *stmt;
         int result = bb_exception_read_due(store, route->worker.consumer, o->bus->boot.id, now_ms, trial.key.n, &stmt);
         if (result != BB_ROW)
             return result;
         bb_trial_read(store, stmt, &trial);
-        if (being_resent(route, trial.key.n) || bb_suspicion_aside(&route->suspicion, &trial.key))
+        if (being_resent(route, trial.key.n) || bb_route_set_aside(route, &trial.key))
             result = BUSBAR_OK;
         else
             result = retry_room(o, out_wait_us) ? resend_exception(o, stmt, &trial, resend) : BB_OFFER_NO_ROOM;
@@ -164,23 +155,6 @@ static int resend_due(bb_offer *o, uint64_t *out_wait_us)
             return result;
     }
     return BUSBAR_OK;
-}
-
-/* A message that was set aside: its entry, or its exception, has failed. */
-void bb_route_convict(bb_route *route, const bb_exception_key *key, const char *text)
-{
-    bb_window *window = &route->windows[key->lane];
-    bb_resend *resend = key->n != 0 ? free_resend(route) : NULL;
-    for (size_t i = 0; key->n == 0 && i < window->count; i++) {
-        bb_entry *entry = bb_window_at(window, i);
-        if (entry->first == key->seq && entry->state == BB_ENTRY_UNSENT)
-            bb_window_refuse(window, entry, BUSBAR_REFUSED_RETRY, text);
-    }
-    if (!resend)
-        return;
-    *resend = (bb_resend){.trial = {.key = *key}, .state = BB_ENTRY_REFUSED, .verdict = BUSBAR_REFUSED_RETRY};
-    bb_text reason = bb_text_on(resend->reason, sizeof resend->reason);
-    bb_text_add(&reason, text);
 }
 
 /* ---- The log ---- */
@@ -205,7 +179,7 @@ static void push(bb_offer *o, busbar_lane lane, int64_t seq, int result)
     if (result == BB_OFFER_BURIED)
         bb_window_refuse(window, entry, BUSBAR_REFUSED_DEAD, o->reason.text);
     if (result != BUSBAR_OK)
-        note_settled(o);
+        bb_route_note_settled(o->route, o->bus);
 }
 
 static int send_row(bb_offer *o, sqlite3_stmt *stmt, busbar_lane lane)
@@ -256,12 +230,14 @@ static void pass_lane(bb_offer *o, busbar_lane lane)
     bb_entry *entry = bb_window_push(window, route->position[lane] + 1, BB_ENTRY_FILTERED, 0);
     entry->last = head;
     route->position[lane] = head;
-    note_settled(o);
+    bb_route_note_settled(o->route, o->bus);
 }
 
-static bool held(const bb_route *route, busbar_lane lane)
+static bool held(const bb_offer *o, busbar_lane lane)
 {
-    return bb_route_blocked(route, lane) || (route->worker.order == BUSBAR_ORDER_STRICT && route->open[lane] > 0);
+    const bb_route *route = o->route;
+    return bb_route_blocked(route, lane) || bb_route_gap_holds(route, o->bus, lane) ||
+           (route->worker.order == BUSBAR_ORDER_STRICT && route->open[lane] > 0);
 }
 
 /* A bit per lane that has something to send, durable or not. */
@@ -272,7 +248,7 @@ static unsigned waiting_lanes(bb_offer *o, unsigned standing)
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
         if (!bb_worker_wants_lane(&route->worker, (busbar_lane)lane))
             pass_lane(o, (busbar_lane)lane);
-        else if (route->position[lane] < o->bus->heads[lane] && !held(route, (busbar_lane)lane))
+        else if (route->position[lane] < o->bus->heads[lane] && !held(o, (busbar_lane)lane))
             waiting |= 1u << (unsigned)lane;
     }
     return waiting & ~standing;
@@ -347,7 +323,9 @@ static int send_urgent(bb_offer *o, uint64_t *out_wait_us)
 /* Once through everything that may be on its way. */
 static int send_all(bb_offer *o, uint64_t *out_wait_us)
 {
-    int result = resend_lane(o, BUSBAR_URGENT, out_wait_us);
+    int result = bb_route_gap_send(o, out_wait_us);
+    if (result == BUSBAR_OK)
+        result = resend_lane(o, BUSBAR_URGENT, out_wait_us);
     if (result == BUSBAR_OK)
         result = send_urgent(o, out_wait_us);
     for (int i = 0; result == BUSBAR_OK && i < BUSBAR_LANE_COUNT; i++)
@@ -357,55 +335,12 @@ static int send_all(bb_offer *o, uint64_t *out_wait_us)
     return result == BUSBAR_OK ? send_lanes(o, out_wait_us) : result;
 }
 
-/* Notes the event that is next, after a bad end of the last worker. */
-static int take_note(bb_offer *o)
-{
-    bb_route *route = o->route;
-    if (bb_worker_other_noted(&route->worker, o->bus))
-        return BB_OFFER_NO_ROOM; /* another route tries its own */
-    int result = bb_worker_mark(&route->worker, o->bus, o->due.lane, o->due.seq, &route->noted_poison);
-    if (result == BUSBAR_OK)
-        route->noted = o->due;
-    return result;
-}
-
-/* The message that is set aside waits for a neighbour, and there is none. */
-static bool nothing_but_the_suspect(const bb_route *route)
-{
-    return route->suspicion.aside && bb_route_in_flight(route) == 0 && bb_route_settled(route) == 0;
-}
-
-/*
- * With order by key, the one behind it may be of its key, and stop the lane. Then it becomes an exception, without an
- * attempt: its followers are parked behind it, and those of other keys are its neighbours. True if it has.
- */
-static bool set_apart(bb_offer *o)
-{
-    static const char text[] = "connections were lost while this message was alone on its way: others go first";
-    bb_route *route = o->route;
-    const bb_exception_key suspect = route->suspicion.suspect;
-    bb_window *window = &route->windows[suspect.lane];
-    if (route->worker.order != BUSBAR_ORDER_KEY || route->position[suspect.lane] >= o->bus->heads[suspect.lane])
-        return false;
-    for (size_t i = 0; suspect.n == 0 && i < window->count; i++) {
-        bb_entry *entry = bb_window_at(window, i);
-        if (entry->first != suspect.seq || entry->state != BB_ENTRY_UNSENT)
-            continue;
-        bb_window_refuse(window, entry, BUSBAR_REFUSED_RETRY, text);
-        entry->spared = true;
-        entry->retry_after_ms = APART_MS;
-        note_settled(o);
-        return true;
-    }
-    return false;
-}
-
 static int send_noted(bb_offer *o, uint64_t *out_wait_us)
 {
     int result = send_all(o, out_wait_us);
     if (result != BB_OFFER_NOTE)
         return result;
-    result = take_note(o);
+    result = bb_route_take_note(o);
     o->moved = false; /* by nothing yet: what was noted goes now, however short the time */
     return result == BUSBAR_OK ? send_all(o, out_wait_us) : result;
 }
@@ -417,13 +352,13 @@ int bb_route_send(bb_route *route, busbar *bus, uint64_t deadline_us, uint64_t *
     *out_wait_us = bb_worker_wait_for(bus, route->retry_due_ms);
     uint64_t room_us = BUSBAR_FOREVER;
     int result = send_noted(&o, &room_us);
-    if (result == BUSBAR_OK && nothing_but_the_suspect(route)) {
-        if (!set_apart(&o))
-            bb_suspicion_relent(&route->suspicion);
+    if (result == BUSBAR_OK && bb_route_turn_to_suspect(&o))
         result = send_noted(&o, &room_us);
-    }
     if (*out_wait_us == 0 && (result == BB_OFFER_NO_ROOM || resending(route) || route->suspicion.aside))
         *out_wait_us = BUSBAR_FOREVER; /* a retry is due, but a result must come, or be recorded, first */
+    uint64_t gap_us = bb_route_gap_wait_us(route, bb_handle_now_us(bus));
+    if (gap_us < room_us)
+        room_us = gap_us;
     if (room_us < *out_wait_us)
         *out_wait_us = room_us;
     return result < 0 ? result : BUSBAR_OK;

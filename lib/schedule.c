@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "schedule.h"
 
+#include "bound.h"
 #include "clock.h"
+#include "expiry.h"
 #include "worker.h"
 
 #define LOCKED_PAUSE_US 2000u     /* before trying again when another connection holds the lock */
@@ -16,7 +18,7 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 
 static bb_later_now now_of(const busbar *bus)
 {
-    bb_later_now now = {.boot = bus->boot.id, .mono_ms = (int64_t)(bb_handle_now_us(bus) / 1000)};
+    bb_later_now now = {.boot = bus->boot.id, .mono_ms = bb_handle_now_ms(bus)};
     now.trusted = bus->port->wall_ms(bus->port->ctx, &now.wall_ms) == BUSBAR_CLOCK_TRUSTED;
     return now;
 }
@@ -104,13 +106,29 @@ static int bring_forward(busbar *bus, const bb_later_now *now)
     return result < 0 ? result : BUSBAR_OK;
 }
 
+/* Moves the one that was due first. BB_ROW, or BUSBAR_OK: none is due. */
+static int append_first(busbar *bus, const bb_later_now *now)
+{
+    bb_later_first first;
+    int64_t waited_ms = 0;
+    int result = bb_later_first_due(&bus->store, now, &first);
+    if (result != BB_ROW)
+        return result;
+    result = bb_expiry_before(bus, first.boot, first.mono_ms, first.due_ms, &waited_ms);
+    if (result == BUSBAR_OK)
+        result = bb_later_append(&bus->store, &first, waited_ms);
+    if (result == BUSBAR_OK)
+        result = bb_bound_trim(bus, (busbar_lane)first.lane);
+    return result == BUSBAR_OK ? BB_ROW : result;
+}
+
 static int append_due(busbar *bus, const bb_later_now *now)
 {
     int result = BB_ROW;
     for (uint32_t moved = 0; result == BB_ROW && moved < CHUNK_ROWS; moved++) {
         if (moved > 0 && bb_store_held_us(&bus->store) >= bus->options.write_hold_us)
             return BUSBAR_OK;
-        result = bb_later_append(&bus->store, now);
+        result = append_first(bus, now);
     }
     return result < 0 ? result : BUSBAR_OK;
 }
@@ -130,10 +148,7 @@ static int move(busbar *bus, bb_later_now *now)
     if (result < 0)
         return result;
     result = move_in_transaction(bus, now);
-    if (result < 0)
-        bb_store_rollback(&bus->store);
-    else
-        result = bb_store_commit(&bus->store);
+    result = bb_store_finish(&bus->store, result);
     bb_worker_wrote(bus);
     schedule->looked = false;
     if (result == BUSBAR_OK) {

@@ -134,6 +134,7 @@ static const char VERSION_1_PROGRESS_VIEW[] =
 
 static const char VERSION_2_TABLES[] =
     "ALTER TABLE main.busbar_kind ADD COLUMN redact INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_kind ADD COLUMN ttl_ms INTEGER NOT NULL DEFAULT 0;"
     /* Of the few events that have one of their own: the logs stay as narrow as they were. */
     "CREATE TABLE main.busbar_policy ("
     " lane INTEGER NOT NULL,"
@@ -188,9 +189,48 @@ static const char VERSION_2_PROGRESS_VIEW[] =
     " p.dropped, p.replayed, p.unmatched "
     "FROM busbar_cursor AS p JOIN busbar_consumer AS c ON c.id = p.consumer;";
 
-const bb_schema_step bb_schema_steps[] = {{1, VERSION_1_EVENTS},      {1, VERSION_1_CONSUMERS},
-                                          {1, VERSION_1_EVENTS_VIEW}, {1, VERSION_1_PROGRESS_VIEW},
-                                          {2, VERSION_2_TABLES},      {2, VERSION_2_PROGRESS_VIEW}};
+/* What a consumer has missed. `token` is set when its event begins to be sent: from then on it does not change. */
+static const char VERSION_2_GAPS[] = "CREATE TABLE main.busbar_gap ("
+                                     " n INTEGER PRIMARY KEY,"
+                                     " consumer INTEGER NOT NULL,"
+                                     " lane INTEGER NOT NULL,"
+                                     " reason INTEGER NOT NULL,"
+                                     " first INTEGER NOT NULL,"
+                                     " last INTEGER NOT NULL,"
+                                     " count INTEGER NOT NULL,"
+                                     " token TEXT) STRICT;"
+                                     "CREATE INDEX main.busbar_gap_order ON busbar_gap (consumer, lane, n);";
+
+#define RANGE_COLUMNS(table, if_not_given)                                                                             \
+    "ALTER TABLE main." table " ADD COLUMN begin_normal INTEGER" if_not_given ";"                                      \
+    "ALTER TABLE main." table " ADD COLUMN begin_urgent INTEGER" if_not_given ";"                                      \
+    "ALTER TABLE main." table " ADD COLUMN begin_bulk INTEGER" if_not_given ";"                                        \
+    "ALTER TABLE main." table " ADD COLUMN end_normal INTEGER;"                                                        \
+    "ALTER TABLE main." table " ADD COLUMN end_urgent INTEGER;"                                                        \
+    "ALTER TABLE main." table " ADD COLUMN end_bulk INTEGER;"
+
+/* Between which heads of the lanes the events of a session, and of a kind, lie. The end is NULL while there may be more.
+ * A kind's beginning is NULL if plain SQL (or version 1) made it: it is kept. */
+static const char VERSION_2_COLLECTION[] =
+    "ALTER TABLE main.busbar_meta ADD COLUMN collected INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_consumer ADD COLUMN idle_boot INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_consumer ADD COLUMN idle_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_consumer ADD COLUMN idle_for_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_session ADD COLUMN owner TEXT;" RANGE_COLUMNS("busbar_session", " NOT NULL DEFAULT 0")
+        RANGE_COLUMNS("busbar_kind", "");
+
+/* Whether last_error is that of a connection, since when that is lost, and since when events fail. */
+static const char VERSION_2_HEALTH[] =
+    "ALTER TABLE main.busbar_consumer ADD COLUMN offline INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_consumer ADD COLUMN offline_boot INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_consumer ADD COLUMN offline_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_consumer ADD COLUMN failed_boot INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE main.busbar_consumer ADD COLUMN failed_ms INTEGER NOT NULL DEFAULT 0;";
+
+const bb_schema_step bb_schema_steps[] = {
+    {1, VERSION_1_EVENTS},        {1, VERSION_1_CONSUMERS},  {1, VERSION_1_EVENTS_VIEW},
+    {1, VERSION_1_PROGRESS_VIEW}, {2, VERSION_2_TABLES},     {2, VERSION_2_PROGRESS_VIEW},
+    {2, VERSION_2_GAPS},          {2, VERSION_2_COLLECTION}, {2, VERSION_2_HEALTH}};
 const size_t bb_schema_step_count = sizeof bb_schema_steps / sizeof bb_schema_steps[0];
 
 static const char HAS_META[] = "SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = 'busbar_meta'";

@@ -95,13 +95,18 @@ static int publish(busbar *bus, const char *type, const busbar_record *cause, co
                                      : result; /* an inline handler did not want it: that is the application's will */
 }
 
+const char *bb_sequel_refusal(void)
+{
+    return NULL;
+}
+
 int bb_sequel_publish(busbar *bus, const char *type, const busbar_record *cause, const bb_sequel_failure *failure)
 {
     bb_buffer buffer = {.bytes = NULL};
     bb_text measure = bb_text_on(NULL, 0);
     (void)write_texts(cause, failure, &measure);
     if (bb_buffer_reserve(&buffer, measure.length + 1) < 0)
-        return bb_store_fail(&bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+        return bb_store_fail_plain(&bus->store, BUSBAR_ENOMEM);
     bb_text text = bb_text_on(buffer.bytes, buffer.capacity);
     size_t first = write_texts(cause, failure, &text);
     int result = publish(bus, type, cause, buffer.bytes, failure ? buffer.bytes + first : NULL);

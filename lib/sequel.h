@@ -10,6 +10,9 @@ typedef struct bb_sequel_failure {
     const char *reason; /* NULL: none was given */
 } bb_sequel_failure;
 
+/* What is to be said to who asks for outcome events; NULL where this library has them. */
+const char *bb_sequel_refusal(void);
+
 /*
  * Publishes an event of `type` that follows from `cause`, in the open transaction. It takes over subject, key, lane,
  * traceparent, tracestate and correlationid (the cause's id if it has none), and names the cause in causationid. `failure`:

@@ -12,7 +12,10 @@ static const char LOAD_SESSION[] = "SELECT token, boot, mono_ms FROM main.busbar
 static const char NEXT_SESSION[] = "SELECT next_session FROM main.busbar_meta WHERE id = 1";
 static const char COUNT_SESSION[] = "UPDATE main.busbar_meta SET next_session = ?1 + 1 WHERE id = 1";
 static const char INSERT_SESSION[] =
-    "INSERT INTO main.busbar_session (id, token, boot, mono_ms) VALUES (?1, ?2, ?3, ?4)";
+    "INSERT INTO main.busbar_session (id, token, boot, mono_ms, owner, begin_normal, begin_urgent, begin_bulk)"
+    " SELECT ?1, ?2, ?3, ?4, ?5, (SELECT coalesce(max(seq), 0) FROM main.busbar_log_normal),"
+    " (SELECT coalesce(max(seq), 0) FROM main.busbar_log_urgent),"
+    " (SELECT coalesce(max(seq), 0) FROM main.busbar_log_bulk)";
 
 static int random_boot(bb_boot *boot, bb_store *store, const busbar_port *port)
 {
@@ -23,7 +26,7 @@ static int random_boot(bb_boot *boot, bb_store *store, const busbar_port *port)
     char token[BB_IDENTITY_TOKEN_SIZE];
     bb_identity_mix(bytes, 0, "", "", port->mono_us(port->ctx), 0, token);
     bb_text text = bb_text_on(boot->text, sizeof boot->text);
-    bb_text_add(&text, "opening-");
+    bb_text_add(&text, BB_BOOT_MADE_UP);
     bb_text_add(&text, token);
     return BUSBAR_OK;
 }
@@ -35,6 +38,21 @@ int bb_boot_init(bb_boot *boot, bb_store *store, const busbar_port *port)
     if (port->boot_id(port->ctx, boot->text) == 0 && boot->text[0] != '\0')
         return BUSBAR_OK;
     return random_boot(boot, store, port);
+}
+
+bool bb_boot_made_up(const char *boot)
+{
+    return strncmp(boot, BB_BOOT_MADE_UP, sizeof BB_BOOT_MADE_UP - 1) == 0;
+}
+
+/* 0 stands for none. */
+static int check_number(bb_boot *boot, bb_store *store, int result)
+{
+    if (boot->id > 0)
+        return result;
+    boot->id = 0;
+    return bb_store_fail(store, BUSBAR_ECORRUPT,
+                         "the database file is damaged: a boot has no positive number (see `busbar check`)");
 }
 
 /* BB_ROW when found, BUSBAR_OK when not. */
@@ -50,7 +68,20 @@ static int find_boot(bb_boot *boot, bb_store *store)
         return result;
     boot->id = result == BB_ROW ? bb_column_integer(store, stmt, 0) : 0;
     bb_store_end(store, stmt);
-    return result;
+    return result == BB_ROW ? check_number(boot, store, result) : result;
+}
+
+static int insert_boot(bb_boot *boot, bb_store *store)
+{
+    sqlite3_stmt *stmt;
+    int result = bb_store_prepare(store, INSERT_BOOT, &stmt);
+    if (result < 0)
+        return result;
+    bb_bind_text(store, stmt, 1, boot->text);
+    result = bb_store_run(store, stmt);
+    if (result == BUSBAR_OK)
+        boot->id = store->sql->last_insert_rowid(store->db);
+    return result == BUSBAR_OK ? check_number(boot, store, result) : result;
 }
 
 int bb_boot_ensure(bb_boot *boot, bb_store *store)
@@ -58,65 +89,58 @@ int bb_boot_ensure(bb_boot *boot, bb_store *store)
     if (boot->confirmed)
         return BUSBAR_OK;
     int result = find_boot(boot, store);
-    if (result != BUSBAR_OK)
-        return result < 0 ? result : BUSBAR_OK;
-    sqlite3_stmt *stmt;
-    result = bb_store_prepare(store, INSERT_BOOT, &stmt);
-    if (result < 0)
-        return result;
-    bb_bind_text(store, stmt, 1, boot->text);
-    result = bb_store_run(store, stmt);
     if (result == BUSBAR_OK)
-        boot->id = store->sql->last_insert_rowid(store->db);
-    return result;
+        result = insert_boot(boot, store);
+    return result < 0 ? result : BUSBAR_OK;
 }
 
-static int make_token(bb_session *session, bb_store *store, const bb_boot *boot, const busbar_port *port,
-                      int64_t counter)
+int bb_session_token(bb_store *store, const busbar_port *port, const char *boot, uint64_t counter, uint64_t mono_us,
+                     char out[BB_IDENTITY_TOKEN_SIZE])
 {
     uint8_t bytes[12];
+    char device[BUSBAR_IDENTITY_SIZE] = "";
+    int64_t wall_ms = 0;
     if (port->random(port->ctx, bytes, sizeof bytes) != 0)
         return bb_store_fail(store, BUSBAR_ERANDOM,
                              "the port has no random bytes for the identity of events; try again");
-    char device[BUSBAR_IDENTITY_SIZE] = "";
     if (port->device_id(port->ctx, device) != 0)
         device[0] = '\0';
-    int64_t wall_ms = 0;
     if (port->wall_ms(port->ctx, &wall_ms) == BUSBAR_CLOCK_UNKNOWN)
         wall_ms = 0;
-    uint64_t mono_us = port->mono_us(port->ctx);
-    bb_identity_mix(bytes, (uint64_t)counter, device, boot->text, mono_us, wall_ms, session->token);
-    session->mono_ms = (int64_t)(mono_us / 1000);
+    bb_identity_mix(bytes, counter, device, boot, mono_us, wall_ms, out);
     return BUSBAR_OK;
 }
 
-static int insert_session(bb_session *session, bb_store *store, int64_t id, int64_t boot)
+static int insert_session(bb_session *session, bb_store *store, const busbar_port *port, int64_t id, int64_t boot)
 {
+    char owner[BUSBAR_IDENTITY_SIZE];
+    bool owned = port->worker_id && port->worker_gone && port->worker_id(port->ctx, owner) == 0;
     int result = bb_store_change(store, COUNT_SESSION, &id, 1);
     sqlite3_stmt *stmt = NULL;
+    const int64_t values[] = {id, 0, boot, session->mono_ms};
     if (result == BUSBAR_OK)
-        result = bb_store_prepare(store, INSERT_SESSION, &stmt);
+        result = bb_store_prepare_with(store, INSERT_SESSION, values, 4, &stmt);
     if (result < 0)
         return result;
-    bb_bind_integer(store, stmt, 1, id);
     bb_bind_text(store, stmt, 2, session->token);
-    bb_bind_integer(store, stmt, 3, boot);
-    bb_bind_integer(store, stmt, 4, session->mono_ms);
+    bb_bind_text(store, stmt, 5, owned ? owner : NULL);
     return bb_store_run(store, stmt);
 }
 
 static int create_session(bb_session *session, bb_store *store, bb_boot *boot, const busbar_port *port)
 {
     int64_t id = 0;
+    uint64_t now_us = port->mono_us(port->ctx);
+    session->mono_ms = (int64_t)(now_us / 1000);
     int result = bb_boot_ensure(boot, store);
     if (result == BUSBAR_OK)
         result = bb_store_integer(store, NEXT_SESSION, NULL, 0, &id);
     if (result == BUSBAR_OK) /* no row */
         return bb_store_fail(store, BUSBAR_ECORRUPT, "busbar_meta has no row: the database is damaged");
     if (result == BB_ROW)
-        result = make_token(session, store, boot, port, id);
+        result = bb_session_token(store, port, boot->text, (uint64_t)id, now_us, session->token);
     if (result == BUSBAR_OK)
-        result = insert_session(session, store, id, boot->id);
+        result = insert_session(session, store, port, id, boot->id);
     if (result == BUSBAR_OK) {
         session->id = id;
         session->boot = boot->id;
@@ -183,10 +207,9 @@ int bb_session_load(bb_store *store, int64_t id, bb_session *out_session)
         .id = id,
         .confirmed = true,
         .boot = bb_column_integer(store, stmt, 1),
-        .mono_ms = bb_column_integer(store, stmt, 2),
+        .mono_ms = bb_column_ms(store, stmt, 2),
     };
-    bb_text text = bb_text_on(out_session->token, sizeof out_session->token);
-    bb_text_add(&text, token ? token : "");
+    bb_text_copy(out_session->token, sizeof out_session->token, token);
     bb_store_end(store, stmt);
     return BUSBAR_OK;
 }

@@ -10,6 +10,9 @@
 #include "identity.h"
 #include "store.h"
 
+/* How the identity of a boot begins that was made up, for want of one, for one opening. */
+#define BB_BOOT_MADE_UP "opening-"
+
 typedef struct bb_boot {
     int64_t id; /* row in busbar_boot; 0: not looked up yet */
     bool confirmed;
@@ -25,8 +28,17 @@ typedef struct bb_session {
     char token[BB_IDENTITY_TOKEN_SIZE];
 } bb_session;
 
+/*
+ * Makes a token that is never made again: random bytes, and what keeps tokens apart where these are bad. BUSBAR_ERANDOM.
+ */
+int bb_session_token(bb_store *store, const busbar_port *port, const char *boot, uint64_t counter, uint64_t mono_us,
+                     char out[BB_IDENTITY_TOKEN_SIZE]);
+
 /* Asks the port for the boot's identity; makes one up from random bytes if it has none. BUSBAR_ERANDOM. */
 int bb_boot_init(bb_boot *boot, bb_store *store, const busbar_port *port);
+
+/* Such a boot says nothing about others: they may run at the same time. */
+bool bb_boot_made_up(const char *boot);
 
 /* Looks the boot's row up, and inserts it if it is not there. In a scope. */
 int bb_boot_ensure(bb_boot *boot, bb_store *store);

@@ -2,8 +2,10 @@
 /* busbar_status_get and busbar_consumer_list. */
 #include "consumer.h"
 #include "exception.h"
+#include "gap.h"
 #include "handle.h"
 #include "later.h"
+#include "lease.h"
 #include "log.h"
 #include "schema.h"
 #include "watermark.h"
@@ -16,6 +18,13 @@ static int read_positions(bb_store *store, busbar_status *status)
     for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++)
         result = bb_log_first(store, (busbar_lane)lane, &status->first[lane]);
     return result;
+}
+
+static void read_writes(bb_store *store, int64_t page_bytes, busbar_status *status)
+{
+    status->written_bytes = bb_store_written_bytes(store, page_bytes);
+    status->commit_count = store->commit_count;
+    status->synced_count = store->synced_count;
 }
 
 static int read_sizes(bb_store *store, busbar_status *status)
@@ -31,7 +40,22 @@ static int read_sizes(bb_store *store, busbar_status *status)
     status->database_bytes = pages * page_bytes;
     status->free_bytes = free_pages * page_bytes;
     status->wal_bytes = bb_store_wal_bytes(store);
+    read_writes(store, page_bytes, status);
     status->wal_race = status->wal_bytes >= 0 && bb_checkpoint_racing(store->sql->libversion_number());
+    return result;
+}
+
+/* The last fix of this boot, of the best quality. Another process may have noted it. */
+static int read_clock(busbar *bus, busbar_status *status)
+{
+    bb_clock_watch watch = {.looked = false};
+    int result = bus->boot.confirmed ? BUSBAR_OK : bb_session_confirm(&bus->session, &bus->boot, &bus->store);
+    if (result == BUSBAR_OK && bus->boot.confirmed)
+        result = bb_clock_look(&watch, &bus->store, bus->boot.id);
+    status->clock_quality = watch.quality;
+    status->clock_fix_ms = -1;
+    if (watch.quality != BUSBAR_CLOCK_UNKNOWN)
+        status->clock_fix_ms = bb_handle_now_ms(bus) - watch.mono_ms;
     return result;
 }
 
@@ -43,13 +67,18 @@ int busbar_status_get(busbar *bus, busbar_status *out_status)
         return bb_store_fail(&bus->store, BUSBAR_EINVAL, "out_status is NULL, or its size is not set");
     bb_store *store = &bus->store;
     busbar_status status = {.size = sizeof status};
-    int result = bb_schema_check(store);
+    bb_store_look_moved(store);
+    int result = bb_store_check_moved(store);
+    if (result == BUSBAR_OK)
+        result = bb_schema_check(store);
     if (result == BUSBAR_OK)
         result = bb_schema_version(store, &status.schema_version);
     if (result == BUSBAR_OK)
         result = read_positions(store, &status);
     if (result == BUSBAR_OK)
         result = read_sizes(store, &status);
+    if (result == BUSBAR_OK)
+        result = read_clock(bus, &status);
     if (result == BUSBAR_OK)
         result = bb_store_integer(store, COUNT_CONSUMERS, NULL, 0, &status.consumer_count);
     if (result >= 0)
@@ -74,7 +103,7 @@ static int age_of(busbar *bus, bb_reader *reader, sqlite3_stmt *stmt, busbar_lan
     if (result < 0)
         return result;
     if (boot != 0 && boot == bus->boot.id) {
-        *out_age_ms = (int64_t)(bb_handle_now_us(bus) / 1000) - mono_ms;
+        *out_age_ms = bb_handle_now_ms(bus) - mono_ms;
         return BUSBAR_OK;
     }
     result = bb_reader_record(reader, stmt, 0, lane, &record);
@@ -98,13 +127,14 @@ static int oldest_of_lane(busbar *bus, bb_reader *reader, busbar_lane lane, int6
     return result == BUSBAR_ENOTFOUND ? BUSBAR_OK : result;
 }
 
+/* A damaged page of the log leaves the age unknown, and is for those who need the event; the rest can still be told. */
 static int read_oldest(busbar *bus, bb_reader *reader, busbar_consumer_status *status)
 {
     int result = BUSBAR_OK;
     status->oldest_ms = -1;
     for (int lane = 0; result == BUSBAR_OK && lane < BUSBAR_LANE_COUNT; lane++)
         result = oldest_of_lane(bus, reader, (busbar_lane)lane, status->progress[lane].cursor, &status->oldest_ms);
-    return result;
+    return result == BUSBAR_ECORRUPT ? BUSBAR_OK : result;
 }
 
 static int read_consumer(busbar *bus, bb_reader *reader, const bb_consumer_view *view, busbar_consumer_status *status)
@@ -114,6 +144,8 @@ static int read_consumer(busbar *bus, bb_reader *reader, const bb_consumer_view 
     int result = bb_log_heads(&bus->store, heads);
     if (result == BUSBAR_OK)
         result = bb_consumer_progress(&bus->store, view->id, status->progress, &rate_mhz);
+    if (result == BUSBAR_OK)
+        result = bb_gap_total(&bus->store, view->id, &status->gap_count, &status->gap_events);
     if (result == BUSBAR_OK)
         result = read_oldest(bus, reader, status);
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
@@ -149,11 +181,25 @@ static int read_stuck(busbar *bus, const bb_consumer_view *view, busbar_consumer
         standing_still(status))
         return BUSBAR_OK;
     int result = bb_consumer_moved(&bus->store, view->id, bus->boot.id, &moved_ms);
-    int64_t still_ms = (int64_t)(bb_handle_now_us(bus) / 1000) - moved_ms;
+    int64_t still_ms = bb_handle_now_ms(bus) - moved_ms;
     int64_t stuck_ms = still_ms < status->oldest_ms ? still_ms : status->oldest_ms;
     if (result == BUSBAR_OK && view->limit_ms > 0 && stuck_ms > view->limit_ms)
         status->stuck_ms = stuck_ms;
     return result;
+}
+
+/* Since when it fails. What began in another boot has lasted for as long as this one at least. */
+static int read_failure(busbar *bus, const bb_consumer_view *view, busbar_consumer_status *status)
+{
+    int64_t boot = 0;
+    int64_t since_ms = 0;
+    int64_t now_ms = bb_handle_now_ms(bus);
+    int result = bb_lease_look(&bus->store, bus->port, bus->boot.text, view->id, &status->worked);
+    if (result == BUSBAR_OK)
+        result = bb_consumer_failing(&bus->store, view->id, &status->offline, &boot, &since_ms);
+    if (result == BUSBAR_OK && since_ms != 0)
+        status->failing_ms = boot == bus->boot.id && since_ms <= now_ms ? now_ms - since_ms : now_ms;
+    return result == BUSBAR_EREMOVED ? BUSBAR_OK : result;
 }
 
 int busbar_consumer_list(busbar *bus, busbar_consumer_fn *fn, void *ctx)
@@ -182,6 +228,8 @@ int busbar_consumer_list(busbar *bus, busbar_consumer_fn *fn, void *ctx)
         result = read_consumer(bus, &reader, &view, &status);
         if (result == BUSBAR_OK)
             result = read_stuck(bus, &view, &status);
+        if (result == BUSBAR_OK)
+            result = read_failure(bus, &view, &status);
         if (result == BUSBAR_OK)
             result = fn(&status, ctx);
         if (result != BUSBAR_OK)

@@ -2,7 +2,9 @@
 /* busbar_step: gives each worker its turn, prunes, and tells how long there is nothing to do. */
 #include <assert.h>
 
+#include "bound.h"
 #include "clock.h"
+#include "limits.h"
 #include "publish.h"
 #include "retain.h"
 #include "schedule.h"
@@ -12,8 +14,7 @@
 #define LOCKED_PAUSE_US     2000u    /* before trying again when another connection holds the lock */
 #define STEPS_PER_TIDYING   4u       /* at most so many steps go by without */
 #define PRUNE_PAUSE_US      100000u  /* between two looks for something to prune */
-#define DEAD_LOOK_MIN_US    1000000u /* between two looks for dead letters that have become too old */
-#define DEAD_LOOK_MAX_US    UINT64_C(3600000000)
+#define LOOK_PAUSE_US       1000000u /* between two looks whether the database file is still in its place */
 #define CHECKPOINT_PAUSE_US 1000000u /* after a checkpoint that readers kept from its end */
 
 static uint64_t sooner(uint64_t a, uint64_t b)
@@ -21,37 +22,48 @@ static uint64_t sooner(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* A fix is worth a commit of its own when the clock has become known, or better known, since the last one. */
-static int note_clock(busbar *bus)
+/*
+ * A fix is worth a commit of its own when the clock has become better known than the last one says, or was stepped; unless
+ * another process of this boot has noted it.
+ */
+static int note_clock(busbar *bus, int64_t now_ms)
 {
-    busbar_clock_quality quality;
-    int64_t wall_ms = 0;
-    if (!bus->boot.confirmed || !bb_clock_improved(bus->port, bus->clock_noted))
+    bool due = bb_clock_due(&bus->clock, bus->port, now_ms);
+    if (!bus->boot.confirmed || (!due && bus->clock.looked))
         return BUSBAR_OK;
-    quality = bus->port->wall_ms(bus->port->ctx, &wall_ms);
-    int result = bb_store_begin(&bus->store);
+    int result = bb_clock_look(&bus->clock, &bus->store, bus->boot.id);
+    if (result < 0 || !bb_clock_due(&bus->clock, bus->port, now_ms))
+        return result;
+    result = bb_store_begin(&bus->store);
     if (result < 0)
         return result;
     result = bb_clock_note(&bus->store, bus->port, bus->boot.id);
-    if (result < 0) {
-        bb_store_rollback(&bus->store);
-        return result;
+    result = bb_store_finish(&bus->store, result);
+    return result < 0 ? result : bb_clock_look(&bus->clock, &bus->store, bus->boot.id);
+}
+
+/* Work on a file that was removed or replaced is lost, though SQLite goes on with it. */
+static int check_place(busbar *bus, uint64_t now_us)
+{
+    if (now_us >= bus->look_due_us) {
+        bus->look_due_us = now_us + LOOK_PAUSE_US;
+        bb_store_look_moved(&bus->store);
     }
-    result = bb_store_commit(&bus->store);
-    if (result == BUSBAR_OK)
-        bus->clock_noted = quality;
-    return result;
+    return bb_store_check_moved(&bus->store);
 }
 
 /* What may have changed since the last turn, and what a commit of the application has made final. */
-static int refresh(busbar *bus)
+static int refresh(busbar *bus, uint64_t now_us)
 {
     if (bus->wake)
         (void)bus->port->wake->clear(bus->wake);
-    int result = bb_publish_confirm(bus);
+    bb_reader_refresh_kinds(&bus->reader, now_us);
+    int result = check_place(bus, now_us);
+    if (result == BUSBAR_OK)
+        result = bb_publish_confirm(bus);
     if (result == BUSBAR_OK && !bus->boot.confirmed)
         result = bb_session_confirm(&bus->session, &bus->boot, &bus->store);
-    return result == BUSBAR_OK ? note_clock(bus) : result;
+    return result == BUSBAR_OK ? note_clock(bus, (int64_t)(now_us / 1000)) : result;
 }
 
 /* What the failure of one worker means for the step. */
@@ -103,21 +115,6 @@ static int run_round(busbar *bus, uint64_t deadline_us, uint64_t *out_wait_us)
     return failure;
 }
 
-/* Dead letters become too old without anybody's doing: they are looked for from time to time. */
-static void plan_dead_look(busbar *bus, uint64_t now_us, uint64_t *wait_us)
-{
-    uint64_t keep_ms = bus->options.keep_dead_ms;
-    if (keep_ms == 0)
-        return;
-    if (now_us >= bus->dead_due_us) {
-        uint64_t pause_us = keep_ms < DEAD_LOOK_MAX_US / 100 ? keep_ms * 100 : DEAD_LOOK_MAX_US;
-        bus->dead_due_us = now_us + (pause_us > DEAD_LOOK_MIN_US ? pause_us : DEAD_LOOK_MIN_US);
-        bus->dead_wanted = true;
-        bus->prune_wanted = true;
-    }
-    *wait_us = sooner(*wait_us, bus->dead_due_us - now_us);
-}
-
 static int retain(busbar *bus, bool *out_more)
 {
     bb_keep keep = {
@@ -126,7 +123,7 @@ static int retain(busbar *bus, bool *out_more)
         .dead = bus->options.keep_dead,
         .dead_ms = bus->dead_wanted ? bus->options.keep_dead_ms : 0,
         .boot = bus->boot.id,
-        .now_ms = (int64_t)(bb_handle_now_us(bus) / 1000),
+        .now_ms = bb_handle_now_ms(bus),
     };
     int result = bb_retain_step(&bus->store, &keep, out_more);
     bus->dead_wanted = bus->dead_wanted && (result < 0 || *out_more);
@@ -140,7 +137,7 @@ static int prune(busbar *bus, uint64_t *wait_us)
     uint64_t pause_us = bb_worker_courtesy_us(bus, now_us);
     if (bus->prune_due_us > now_us + pause_us)
         pause_us = bus->prune_due_us - now_us;
-    plan_dead_look(bus, now_us, wait_us);
+    bb_limits_plan_dead(bus, now_us, wait_us);
     if (!bus->prune_wanted)
         return BUSBAR_OK;
     if (pause_us > 0) {
@@ -164,7 +161,7 @@ static int checkpoint(busbar *bus, uint64_t *wait_us)
     uint64_t now_us = bb_handle_now_us(bus);
     uint64_t pause_us = bb_worker_courtesy_us(bus, now_us);
     bool done = false;
-    if (now_us < bus->checkpoint_due_us || bb_checkpoint_pending(&bus->checkpoint) < BB_CHECKPOINT_PAGES)
+    if (now_us < bus->checkpoint_due_us || bb_checkpoint_pending(&bus->checkpoint) < bus->checkpoint.pages)
         return BUSBAR_OK;
     if (pause_us > 0) {
         *wait_us = sooner(*wait_us, pause_us);
@@ -179,6 +176,8 @@ static int checkpoint(busbar *bus, uint64_t *wait_us)
 static int tidy_up(busbar *bus, uint64_t *wait_us)
 {
     int result = checkpoint(bus, wait_us);
+    if (result == BUSBAR_OK)
+        result = bb_limits_hold(bus, wait_us);
     return result < 0 ? result : prune(bus, wait_us);
 }
 
@@ -210,9 +209,10 @@ static int schedule(busbar *bus, uint64_t *wait_us)
 
 static int work(busbar *bus, uint32_t budget_us, uint64_t *out_wait_us)
 {
-    uint64_t deadline_us = bb_handle_now_us(bus) + budget_us;
+    uint64_t now_us = bb_handle_now_us(bus);
+    uint64_t deadline_us = now_us + budget_us;
     uint64_t wait_us = BUSBAR_FOREVER;
-    int result = refresh(bus);
+    int result = refresh(bus, now_us);
     if (result == BUSBAR_ELOCKED || result == BUSBAR_ESTALE) {
         *out_wait_us = LOCKED_PAUSE_US;
         return BUSBAR_OK;
@@ -249,6 +249,10 @@ int busbar_step(busbar *bus, uint32_t budget_us, uint64_t *out_wait_us)
     }
     sqlite3_int64 application_rowid = bus->store.sql->last_insert_rowid(bus->store.db);
     result = work(bus, budget_us, out_wait_us);
+    if (result == BUSBAR_EFULL && bb_bound_relieve(bus)) {
+        bus->limits_due_us = bb_handle_now_us(bus) + BB_LIMITS_PAUSE_US;
+        result = work(bus, budget_us, out_wait_us);
+    }
     bus->store.sql->set_last_insert_rowid(bus->store.db, application_rowid);
     return result;
 }

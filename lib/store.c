@@ -6,13 +6,26 @@
 
 #include "text.h"
 
-void bb_store_init(bb_store *store, const busbar_sqlite *sql, sqlite3 *db)
+#define TIME_MAX_MS (INT64_C(1) << 50) /* beyond the year 9999 */
+
+/* SQLite counts in an int; differences hold across its end. */
+static uint32_t pages_written(const bb_store *store)
+{
+    int pages = 0;
+    int highest = 0;
+    (void)store->sql->db_status(store->db, SQLITE_DBSTATUS_CACHE_WRITE, &pages, &highest, 0);
+    return (uint32_t)pages;
+}
+
+void bb_store_init(bb_store *store, bb_statement statements[BB_STATEMENT_SLOTS], const busbar_sqlite *sql, sqlite3 *db)
 {
     memset(store, 0, sizeof *store);
+    store->statements = statements;
     store->sql = sql;
     store->db = db;
     store->synchronous_saved = -1;
     store->began_us = UINT64_MAX;
+    store->first_page = pages_written(store);
 }
 
 void bb_store_fini(bb_store *store)
@@ -21,12 +34,31 @@ void bb_store_fini(bb_store *store)
         if (store->statements[i].stmt)
             store->sql->finalize(store->statements[i].stmt);
     }
-    memset(store->statements, 0, sizeof store->statements);
+    memset(store->statements, 0, BB_STATEMENT_SLOTS * sizeof *store->statements);
 }
 
 bool bb_store_readonly(const bb_store *store)
 {
     return store->sql->db_readonly(store->db, "main") == 1;
+}
+
+int64_t bb_store_written_bytes(bb_store *store, int64_t page_bytes)
+{
+    return (int64_t)(uint32_t)(pages_written(store) - store->first_page) * page_bytes;
+}
+
+void bb_store_look_moved(bb_store *store)
+{
+    int moved = 0;
+    int native = store->sql->file_control(store->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+    store->moved = native == SQLITE_OK && moved != 0; /* a VFS that cannot tell has not moved */
+}
+
+int bb_store_check_moved(bb_store *store)
+{
+    if (store->moved)
+        bb_store_look_moved(store);
+    return store->moved ? bb_store_fail_plain(store, BUSBAR_EMOVED) : BUSBAR_OK;
 }
 
 bool bb_store_in_transaction(const bb_store *store)
@@ -46,8 +78,7 @@ int bb_store_fail(bb_store *store, int code, const char *text)
     store->error.code = code;
     store->error.native = 0;
     store->error.offset = 0;
-    bb_text detail = bb_text_on(store->error.text, sizeof store->error.text);
-    bb_text_add(&detail, text);
+    bb_text_copy(store->error.text, sizeof store->error.text, text);
     return code;
 }
 
@@ -60,6 +91,8 @@ static int code_of_sqlite(int native)
 {
     if (native == SQLITE_IOERR_NOMEM)
         return BUSBAR_ENOMEM;
+    if (native == SQLITE_READONLY_DBMOVED)
+        return BUSBAR_EMOVED;
     switch (native & 0xff) {
     case SQLITE_BUSY:
         return code_of_busy(native);
@@ -109,20 +142,32 @@ int bb_store_fail_on(bb_store *store, sqlite3 *db, int native, const char *what)
     return code;
 }
 
+int bb_store_fail_plain(bb_store *store, int code)
+{
+    return bb_store_fail(store, code, busbar_error_text(code));
+}
+
 /* ---- Statements ---- */
 
+/* Its slot, or the free one that will be; NULL: there is none. */
 static bb_statement *find_statement(bb_store *store, const char *sql)
 {
     uintptr_t address = (uintptr_t)sql;
-    size_t slot = (size_t)((address >> 4) ^ (address >> 12)) % BB_STATEMENT_SLOTS;
-    while (store->statements[slot].sql && store->statements[slot].sql != sql)
-        slot = (slot + 1) % BB_STATEMENT_SLOTS;
-    return &store->statements[slot];
+    size_t home = (size_t)((address >> 4) ^ (address >> 12));
+    for (size_t i = 0; i < BB_STATEMENT_SLOTS; i++) {
+        bb_statement *entry = &store->statements[(home + i) % BB_STATEMENT_SLOTS];
+        if (!entry->sql || entry->sql == sql)
+            return entry;
+    }
+    return NULL;
 }
 
 int bb_store_prepare(bb_store *store, const char *sql, sqlite3_stmt **out_stmt)
 {
     bb_statement *entry = find_statement(store, sql);
+    if (!entry)
+        return bb_store_fail(store, BUSBAR_ENOMEM,
+                             "more different statements than a handle keeps: raise BB_STATEMENT_SLOTS");
     if (!entry->stmt) {
         sqlite3_stmt *stmt = NULL;
         int native = store->sql->prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt, NULL);
@@ -198,7 +243,7 @@ int bb_store_execute_once(bb_store *store, const char *sql)
     return result;
 }
 
-static int prepare_integers(bb_store *store, const char *sql, const int64_t *values, int count, sqlite3_stmt **out_stmt)
+int bb_store_prepare_with(bb_store *store, const char *sql, const int64_t *values, int count, sqlite3_stmt **out_stmt)
 {
     int result = bb_store_prepare(store, sql, out_stmt);
     for (int i = 0; result == BUSBAR_OK && i < count; i++)
@@ -209,13 +254,34 @@ static int prepare_integers(bb_store *store, const char *sql, const int64_t *val
 int bb_store_find(bb_store *store, const char *sql, const int64_t *values, int count, sqlite3_stmt **out_stmt)
 {
     sqlite3_stmt *stmt = NULL;
-    int result = prepare_integers(store, sql, values, count, &stmt);
+    int result = bb_store_prepare_with(store, sql, values, count, &stmt);
     if (result == BUSBAR_OK)
         result = bb_store_step(store, stmt);
     if (result == BB_ROW)
         *out_stmt = stmt;
     else if (result == BUSBAR_OK)
         bb_store_end(store, stmt);
+    return result;
+}
+
+int bb_store_check_after(bb_store *store, sqlite3_stmt *stmt, int column, int64_t after)
+{
+    if (bb_column_integer(store, stmt, column) > after)
+        return BB_ROW;
+    bb_store_end(store, stmt);
+    return bb_store_fail(store, BUSBAR_ECORRUPT,
+                         "the database file is damaged: the rows of a table are out of order (see `busbar check`)");
+}
+
+int bb_store_find_after(bb_store *store, const char *sql, const int64_t *values, int count, int column,
+                        sqlite3_stmt **out_stmt)
+{
+    sqlite3_stmt *stmt = NULL;
+    int result = bb_store_find(store, sql, values, count, &stmt);
+    if (result == BB_ROW)
+        result = bb_store_check_after(store, stmt, column, values[count - 1]);
+    if (result == BB_ROW)
+        *out_stmt = stmt;
     return result;
 }
 
@@ -233,7 +299,7 @@ int bb_store_integer(bb_store *store, const char *sql, const int64_t *values, in
 int bb_store_change(bb_store *store, const char *sql, const int64_t *values, int count)
 {
     sqlite3_stmt *stmt = NULL;
-    int result = prepare_integers(store, sql, values, count, &stmt);
+    int result = bb_store_prepare_with(store, sql, values, count, &stmt);
     return result < 0 ? result : bb_store_run(store, stmt);
 }
 
@@ -271,6 +337,14 @@ void bb_bind_text(bb_store *store, sqlite3_stmt *stmt, int index, const char *te
 int64_t bb_column_integer(const bb_store *store, sqlite3_stmt *stmt, int index)
 {
     return store->sql->column_int64(stmt, index);
+}
+
+int64_t bb_column_ms(const bb_store *store, sqlite3_stmt *stmt, int index)
+{
+    int64_t time_ms = bb_column_integer(store, stmt, index);
+    if (time_ms > TIME_MAX_MS)
+        return TIME_MAX_MS;
+    return time_ms < -TIME_MAX_MS ? -TIME_MAX_MS : time_ms;
 }
 
 const char *bb_column_text(const bb_store *store, sqlite3_stmt *stmt, int index)
@@ -439,6 +513,7 @@ int bb_store_begin_synced(bb_store *store)
     result = bb_store_begin(store);
     if (result < 0)
         restore_synchronous(store);
+    store->synced = result == BUSBAR_OK;
     return result;
 }
 
@@ -450,6 +525,7 @@ void bb_store_rollback(bb_store *store)
         store->error = kept;
         store->rollback_due = bb_store_in_transaction(store);
     }
+    store->synced = false;
     restore_synchronous(store);
 }
 
@@ -458,17 +534,37 @@ int bb_store_commit(bb_store *store)
     int result = bb_store_execute(store, COMMIT);
     if (result < 0)
         bb_store_rollback(store);
+    store->commit_count += result == BUSBAR_OK;
+    store->synced_count += result == BUSBAR_OK && store->synced;
+    store->synced = false;
     restore_synchronous(store);
     return result;
 }
 
-void bb_store_mend(bb_store *store)
+int bb_store_finish(bb_store *store, int result)
 {
-    if (store->rollback_due && bb_store_in_transaction(store))
+    if (result >= 0)
+        return bb_store_commit(store);
+    bb_store_rollback(store);
+    return result;
+}
+
+int bb_store_mend(bb_store *store)
+{
+    bool due = store->rollback_due && bb_store_in_transaction(store) && bb_store_writing(store);
+    store->rollback_due = due;
+    if (due)
         bb_store_rollback(store);
-    store->rollback_due = store->rollback_due && bb_store_in_transaction(store);
+    if (store->rollback_due)
+        return bb_store_fail_plain(store, BUSBAR_ENOMEM);
     if (!bb_store_in_transaction(store))
         restore_synchronous(store);
+    if (!due)
+        return BUSBAR_OK;
+    return bb_store_fail(
+        store, BUSBAR_EROLLEDBACK,
+        "a transaction that had failed for want of memory, and could not be rolled back then, is rolled "
+        "back now, with whatever was written in it since: start it again");
 }
 
 /* BUSBAR_EMISUSE: a handler did it, which has been said. */

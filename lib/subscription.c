@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "inline.h"
+#include "sequel.h"
 #include "text.h"
 
 #define BLOCKED_PAUSE_US 1000000u
@@ -15,15 +16,14 @@ bool bb_subscription_blocked(const bb_subscription *subscription, busbar_lane la
     return now_us < subscription->blocked_until_us[lane];
 }
 
-const char *bb_subscription_block(bb_subscription *subscription, const busbar *bus, busbar_lane lane)
+void bb_subscription_block(bb_subscription *subscription, const busbar *bus, busbar_lane lane)
 {
     subscription->blocked_until_us[lane] = bb_handle_now_us(bus) + BLOCKED_PAUSE_US;
-    return "1,000 events wait for retry, the most there may be: the lane waits until some are settled";
 }
 
 /* Microseconds until a lane has something to do; 0: now. */
 static uint64_t wait_of_lanes(const bb_subscription *subscription, const busbar *bus, const bb_cursor *cursors,
-                              const int64_t *held)
+                              const int32_t *held)
 {
     uint64_t now_us = bb_handle_now_us(bus);
     uint64_t wait_us = BUSBAR_FOREVER;
@@ -37,7 +37,7 @@ static uint64_t wait_of_lanes(const bb_subscription *subscription, const busbar 
 }
 
 /* Open exceptions that hold their lanes up. */
-static int read_held(bb_subscription *subscription, busbar *bus, int64_t out_held[BUSBAR_LANE_COUNT])
+static int read_held(bb_subscription *subscription, busbar *bus, int32_t out_held[BUSBAR_LANE_COUNT])
 {
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
         out_held[lane] = 0;
@@ -50,7 +50,7 @@ static int read_held(bb_subscription *subscription, busbar *bus, int64_t out_hel
 static int look_for_work(bb_subscription *subscription, busbar *bus, uint64_t *out_wait_us)
 {
     bb_cursor cursors[BUSBAR_LANE_COUNT] = {{0}};
-    int64_t held[BUSBAR_LANE_COUNT] = {0};
+    int32_t held[BUSBAR_LANE_COUNT] = {0};
     int64_t due_ms = INT64_MAX;
     int result = bb_consumer_cursors(&bus->store, subscription->worker.consumer, cursors);
     if (result == BUSBAR_OK)
@@ -156,6 +156,7 @@ static bb_worker_desc desc_of(const busbar_handler *handler)
         .lanes = handler->lanes,
         .share = handler->share,
         .limit_ms = handler->limit_ms,
+        .ttl_ms = handler->ttl_ms,
         .on_success = handler->on_success,
         .on_failure = handler->on_failure,
     };
@@ -173,7 +174,12 @@ static int check_handler(busbar *bus, const busbar_handler *handler)
     if (handler->delivery == BUSBAR_INLINE && (handler->on_success || handler->on_failure))
         return bb_store_fail(&bus->store, BUSBAR_EINVAL, "an inline handler has no outcome events");
     bb_worker_desc desc = desc_of(handler);
-    return bb_worker_check(bus, &desc);
+    int result = bb_worker_check(bus, &desc);
+    if (result == BUSBAR_OK && handler->delivery == BUSBAR_OUTSIDE)
+        result = bb_worker_refuse(bus, bb_outside_refusal());
+    if (result == BUSBAR_OK && (handler->on_success || handler->on_failure))
+        result = bb_worker_refuse(bus, bb_sequel_refusal());
+    return result;
 }
 
 static int check_all(busbar *bus, const busbar_handler *handlers, size_t count)
@@ -193,7 +199,7 @@ static int make(busbar *bus, const busbar_handler *handler, bb_worker **out_work
 {
     bb_subscription *subscription = calloc(1, sizeof *subscription);
     if (!subscription)
-        return bb_store_fail(&bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+        return bb_store_fail_plain(&bus->store, BUSBAR_ENOMEM);
     subscription->fn = handler->fn;
     subscription->ctx = handler->ctx;
     subscription->delivery = handler->delivery;

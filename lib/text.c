@@ -17,6 +17,12 @@ bb_text bb_text_bare_on(char *buffer, size_t capacity)
     return text;
 }
 
+void bb_text_copy(char *buffer, size_t capacity, const char *string)
+{
+    bb_text text = bb_text_on(buffer, capacity);
+    bb_text_add(&text, string ? string : "");
+}
+
 /* How many bytes still fit before the terminator. */
 static size_t room(const bb_text *text)
 {

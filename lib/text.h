@@ -20,6 +20,9 @@ typedef struct bb_text {
 bb_text bb_text_on(char *buffer, size_t capacity);
 /* Without a terminating NUL. */
 bb_text bb_text_bare_on(char *buffer, size_t capacity);
+/* Copies a text, NULL as an empty one, and cuts what does not fit. */
+void bb_text_copy(char *buffer, size_t capacity, const char *string);
+
 void bb_text_add(bb_text *text, const char *string);
 void bb_text_add_bytes(bb_text *text, const void *bytes, size_t size_bytes);
 void bb_text_add_char(bb_text *text, char c);

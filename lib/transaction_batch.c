@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "expiry.h"
 #include "log.h"
 #include "subscription.h"
 
@@ -15,9 +16,9 @@ typedef struct batch {
     uint64_t started_us;
     uint64_t hold_us;
     int64_t number;
-    int64_t handled; /* events handed to the handler */
-    int gone_native; /* SQLite's code when the transaction was found gone */
-    bool stop;       /* time is up */
+    uint32_t handled; /* events handed to the handler */
+    int gone_native;  /* SQLite's code when the transaction was found gone */
+    bool stop;        /* time is up */
     int64_t heads[BUSBAR_LANE_COUNT];
     bb_advance advance[BUSBAR_LANE_COUNT];
     bool standing[BUSBAR_LANE_COUNT]; /* the lane must stand still */
@@ -95,28 +96,26 @@ static int begin(batch *b)
     return result;
 }
 
-static int64_t delivered_by(const batch *b)
+static int64_t passed_by(const batch *b)
 {
-    int64_t delivered = 0;
+    int64_t passed = 0;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
-        delivered += b->advance[lane].delivered;
-    return delivered;
+        passed += b->advance[lane].passed;
+    return passed;
 }
 
 static int finish(batch *b, int result)
 {
     if (result == BUSBAR_OK) {
-        bb_meter_add(&b->subscription->worker.meter, delivered_by(b), bb_handle_now_us(b->bus), !b->stop);
+        bb_meter_add(&b->subscription->worker.meter, passed_by(b), bb_handle_now_us(b->bus), !b->stop);
         result = bb_outcome_write(&b->outcome);
     }
-    if (result < 0) {
-        bb_store_rollback(&b->bus->store);
-        return result;
-    }
-    result = bb_store_commit(&b->bus->store);
-    int64_t *left = &b->subscription->one_by_one;
-    if (result == BUSBAR_OK)
+    result = bb_store_finish(&b->bus->store, result);
+    uint32_t *left = &b->subscription->one_by_one;
+    if (result == BUSBAR_OK) {
+        bb_reader_keep(&b->bus->reader);
         *left = *left > b->handled ? *left - b->handled : 0;
+    }
     return result;
 }
 
@@ -126,7 +125,8 @@ static int finish(batch *b, int result)
 static int stand_still(batch *b, busbar_lane lane)
 {
     b->standing[lane] = true;
-    bb_outcome_say(&b->outcome, bb_subscription_block(b->subscription, b->bus, lane));
+    bb_subscription_block(b->subscription, b->bus, lane);
+    bb_outcome_say(&b->outcome, b->outcome.no_room);
     return BUSBAR_OK;
 }
 
@@ -261,7 +261,7 @@ static int read_committed(const batch *b, bool *out_committed)
 static int settle_broken(const batch *b, const bb_trial *trial, bool *out_again)
 {
     bb_store *store = &b->bus->store;
-    int64_t *left = &b->subscription->one_by_one;
+    uint32_t *left = &b->subscription->one_by_one;
     bool committed = false;
     bb_store_rollback(store); /* one that the handler may have begun */
     int result = read_committed(b, &committed);
@@ -310,14 +310,24 @@ static int bury_unreadable(batch *b, const bb_trial *trial)
     return fail_event(b, trial, NULL, &fault);
 }
 
+/* Outcomes of looking at one row; positive, and never leaving this file. */
+#define PASSED  2 /* nothing to handle: go on in the same scan */
+#define PARKED  3 /* it waits behind another */
+#define EXPIRED 4 /* its time is over */
+
 static int take_exception(batch *b, sqlite3_stmt *stmt, bb_trial *out_trial, busbar_record *out_copy)
 {
     bb_store *store = &b->bus->store;
     busbar_record record;
+    bool over = false;
     bb_trial_read(store, stmt, out_trial);
     int result = bb_reader_record(&b->bus->reader, stmt, BB_EXCEPTION_LOG, out_trial->key.lane, &record);
+    if (result == BUSBAR_OK)
+        result = bb_expiry_over(&b->subscription->worker, b->bus, stmt, BB_EXCEPTION_LOG, &record, &over);
+    if (result == BUSBAR_OK && over)
+        result = EXPIRED;
     if (result == BUSBAR_OK && bb_record_copy(&record, &b->subscription->copy, out_copy) < 0)
-        result = bb_store_fail(store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+        result = bb_store_fail_plain(store, BUSBAR_ENOMEM);
     bb_store_end(store, stmt);
     out_copy->attempt = out_trial->number;
     return result;
@@ -337,6 +347,8 @@ static int run_exceptions(batch *b, bb_trial *trial)
         result = take_exception(b, stmt, trial, &record);
         if (result == BUSBAR_OK)
             result = handle(b, trial, &record);
+        else if (result == EXPIRED)
+            result = bb_outcome_expired(&b->outcome, trial);
         else if (result == BUSBAR_ENOTFOUND)
             result = bury_unreadable(b, trial);
         if (result != BUSBAR_OK)
@@ -348,21 +360,22 @@ static int run_exceptions(batch *b, bb_trial *trial)
 
 /* ---- The log ---- */
 
-/* Outcomes of looking at one row; positive, and never leaving this file. */
-#define PASSED 2 /* nothing to handle: go on in the same scan */
-#define PARKED 3 /* it waits behind another */
-
-/* Reads the row in hand. BUSBAR_OK, PASSED (it is not wanted), or a code. */
+/* Reads the row in hand. BUSBAR_OK, PASSED (it is not wanted), EXPIRED, or a code. */
 static int read_row(batch *b, sqlite3_stmt *stmt, busbar_lane lane, busbar_record *out_record)
 {
     bb_worker *worker = &b->subscription->worker;
     const char *type = NULL;
+    bool over = false;
     int result = bb_reader_type(&b->bus->reader, stmt, 0, &type);
     if (result == BUSBAR_OK && !bb_worker_wants(worker, type))
         return PASSED;
     if (result == BUSBAR_OK)
         result = bb_reader_record(&b->bus->reader, stmt, 0, lane, out_record);
-    return result == BUSBAR_OK && !bb_worker_wants_event(worker, out_record) ? PASSED : result;
+    if (result == BUSBAR_OK && !bb_worker_wants_event(worker, out_record))
+        return PASSED;
+    if (result == BUSBAR_OK)
+        result = bb_expiry_over(worker, b->bus, stmt, 0, out_record, &over);
+    return result == BUSBAR_OK && over ? EXPIRED : result;
 }
 
 /* BB_ROW when the event is to be handled now, or PARKED. */
@@ -381,11 +394,13 @@ static int take_row(batch *b, sqlite3_stmt *stmt, bb_trial *trial, busbar_record
     trial->key.seq = bb_column_integer(&b->bus->store, stmt, BB_LOG_SEQ);
     int result = read_row(b, stmt, lane, &record);
     if (result == PASSED)
-        bb_outcome_filtered(&b->outcome, lane, trial->key.seq);
+        bb_outcome_filtered(&b->outcome, lane, trial->key.seq, trial->key.seq);
+    if (result == EXPIRED)
+        return bb_outcome_expired(&b->outcome, trial) < 0 ? b->bus->store.error.code : PASSED;
     if (result != BUSBAR_OK)
         return result;
     if (bb_record_copy(&record, &b->subscription->copy, out_copy) < 0)
-        return bb_store_fail(&b->bus->store, BUSBAR_ENOMEM, busbar_error_text(BUSBAR_ENOMEM));
+        return bb_store_fail_plain(&b->bus->store, BUSBAR_ENOMEM);
     return check_order(b, lane, record.key);
 }
 
@@ -430,6 +445,7 @@ static int next_row(batch *b, bb_trial *trial, busbar_record *out_copy)
     if (result == BB_ROW && !b->stop && read_ahead(b, stmt, lane) < 0)
         result = store->error.code; /* SQLite may have given the transaction up */
     bb_store_end(store, stmt);
+    b->standing[lane] = b->standing[lane] || result == BUSBAR_OK; /* a handler has had the rest of it evicted */
     return result == PASSED ? BUSBAR_OK : result;
 }
 
@@ -454,7 +470,7 @@ static unsigned waiting_lanes(batch *b)
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
         bool more = b->advance[lane].cursor < b->heads[lane];
         if (more && !bb_worker_wants_lane(&b->subscription->worker, (busbar_lane)lane))
-            bb_outcome_filtered(&b->outcome, (busbar_lane)lane, b->heads[lane]);
+            bb_outcome_filtered(&b->outcome, (busbar_lane)lane, b->advance[lane].cursor + 1, b->heads[lane]);
         else if (more && !b->standing[lane] && !bb_outcome_held(&b->outcome, (busbar_lane)lane) &&
                  !bb_subscription_blocked(b->subscription, (busbar_lane)lane, b->started_us))
             waiting |= 1u << (unsigned)lane;

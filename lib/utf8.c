@@ -44,9 +44,9 @@ size_t bb_utf8_read(const char *text, size_t size_bytes, uint32_t *out_code)
 /* Skips whole words of ASCII; with `printable`, of ASCII without control characters. */
 static size_t skip_ascii(const char *text, size_t at, size_t size_bytes, bool printable)
 {
-    for (; size_bytes - at >= 8; at += 8) {
-        uint64_t word = bb_word_load(text + at);
-        uint64_t marks = printable ? bb_word_below(word, 0x20) | bb_word_equal(word, 0x7f) | word : word;
+    for (; size_bytes - at >= BB_WORD_BYTES; at += BB_WORD_BYTES) {
+        bb_word word = bb_word_load(text + at);
+        bb_word marks = printable ? bb_word_below(word, 0x20) | bb_word_equal(word, 0x7f) | word : word;
         if ((marks & BB_WORD_TOPS) != 0)
             break;
     }

@@ -39,11 +39,7 @@ int bb_watermark_raise(bb_store *store, int64_t out_watermark[BUSBAR_LANE_COUNT]
     result = bb_log_heads(store, heads);
     if (result == BUSBAR_OK)
         result = bb_store_change(store, WRITE, heads, BUSBAR_LANE_COUNT);
-    if (result < 0) {
-        bb_store_rollback(store);
-        return result;
-    }
-    result = bb_store_commit(store);
+    result = bb_store_finish(store, result);
     if (result == BUSBAR_OK)
         memcpy(out_watermark, heads, sizeof heads);
     return result;

@@ -54,7 +54,7 @@ bb_entry *bb_window_push(bb_window *window, int64_t seq, bb_entry_state state, u
 {
     if (window->count > 0 && is_run(state)) {
         bb_entry *last = bb_window_at(window, window->count - 1);
-        if (last->state == state) {
+        if (last->state == state && last->last + 1 == seq) { /* else what lay between is gone */
             last->last = seq;
             return last;
         }

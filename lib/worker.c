@@ -8,21 +8,11 @@
 #include "attribute.h"
 #include "backoff.h"
 #include "pattern.h"
-#include "poison.h"
 #include "text.h"
 #include "watermark.h"
 
 #define ALL_LANES        (BUSBAR_LANES_NORMAL | BUSBAR_LANES_URGENT | BUSBAR_LANES_BULK)
 #define LIMIT_DEFAULT_MS 30000u
-#define POISON_DEFAULT   3u
-
-/*
- * How many events are handed over one at a time after a bad end: what a batch or a window of that worker may have had in
- * hand. Should the one that ended it be further behind, the next bad end begins nearer to it.
- */
-#define CAREFUL_EVENTS 256u
-
-const char bb_worker_poison_text[] = "the process ended again and again while it had this event in hand";
 
 /*
  * Who finds the lock taken sleeps, by SQLite's own handler 1 ms, then 2, 5, 10 …, and each sleep can end in the next hold. A
@@ -57,6 +47,8 @@ static int fault_of(busbar *bus, const bb_worker_desc *desc)
         result = BUSBAR_ELANE;
     if (result == BUSBAR_OK && (unsigned)desc->order > BUSBAR_ORDER_STRICT)
         result = BUSBAR_EINVAL;
+    if (result == BUSBAR_OK && desc->ttl_ms > INT64_MAX && desc->ttl_ms != BUSBAR_FOREVER)
+        result = BUSBAR_EINVAL;
     if (result == BUSBAR_OK && desc->on_success)
         result = bb_attribute_type_check(desc->on_success);
     if (result == BUSBAR_OK && desc->on_failure)
@@ -64,12 +56,19 @@ static int fault_of(busbar *bus, const bb_worker_desc *desc)
     return result;
 }
 
+int bb_worker_refuse(busbar *bus, const char *text)
+{
+    return text ? bb_store_fail(&bus->store, BUSBAR_ENOTSUP, text) : BUSBAR_OK;
+}
+
 int bb_worker_check(busbar *bus, const bb_worker_desc *desc)
 {
     if (!desc->name)
         return bb_store_fail(&bus->store, BUSBAR_ENAME, "a consumer needs a name: progress is kept under it");
     int result = fault_of(bus, desc);
-    return result < 0 ? fail_about(bus, result, desc->name) : BUSBAR_OK;
+    if (result < 0)
+        return fail_about(bus, result, desc->name);
+    return bb_worker_refuse(bus, desc->filter ? bb_filter_refusal() : NULL);
 }
 
 static size_t size_of(const char *text)
@@ -128,11 +127,12 @@ int bb_worker_init(bb_worker *worker, const bb_worker_api *api, busbar *bus, con
     worker->api = api;
     worker->retry = *desc->retry;
     worker->order = desc->order;
+    worker->ttl_ms = desc->ttl_ms;
     worker->lanes = desc->lanes == BUSBAR_LANES_ALL ? ALL_LANES : desc->lanes;
     bb_turns_init(&worker->turns, desc->share);
     int result = copy_texts(worker, desc);
     if (result < 0)
-        return bb_store_fail(&bus->store, result, busbar_error_text(result));
+        return bb_store_fail_plain(&bus->store, result);
     result = bb_lease_init(&worker->lease, &bus->store, bus->port);
     return result < 0 ? result : make_durable(worker, bus, desc);
 }
@@ -193,15 +193,12 @@ static int answer_claim(bb_worker *worker, busbar *bus)
 /* Nobody else would ever release what another worker, of another order, has parked. BUSBAR_ELEASE: look for work anew. */
 static int take_over(bb_worker *worker, busbar *bus)
 {
+    int freed = 0;
     int result = bb_worker_begin(worker, bus);
-    if (result < 0)
-        return result;
-    int freed = bb_exception_free(&bus->store, worker->consumer, worker->order);
-    if (freed < 0) {
-        bb_store_rollback(&bus->store);
-        return freed;
+    if (result == BUSBAR_OK) {
+        freed = bb_exception_free(&bus->store, worker->consumer, worker->order);
+        result = bb_store_finish(&bus->store, freed < 0 ? freed : BUSBAR_OK);
     }
-    result = bb_store_commit(&bus->store);
     worker->order_due = result < 0;
     return result == BUSBAR_OK && freed == BB_ROW ? BUSBAR_ELEASE : result;
 }
@@ -222,8 +219,7 @@ static int acquire(bb_worker *worker, busbar *bus, bool wanted)
                                   bus->options.lease_ms, wanted);
     if (result != BUSBAR_OK)
         return result;
-    worker->careful = worker->lease.unclean ? CAREFUL_EVENTS : 0;
-    worker->noted = false;
+    bb_worker_begin_notes(worker);
     worker->order_due = true;
     return take_over(worker, bus);
 }
@@ -234,11 +230,9 @@ int bb_worker_hold(bb_worker *worker, busbar *bus, bool wanted, uint64_t *out_wa
     int result = held ? keep(worker, bus) : acquire(worker, bus, wanted);
     if (result != BUSBAR_ELEASE)
         return result;
-    uint64_t now_us = bb_handle_now_us(bus);
-    uint64_t retry_us = worker->lease.retry_ms * 1000;
-    *out_wait_us = retry_us > now_us ? retry_us - now_us : 1000;
-    if (held || worker->lease.held)
-        *out_wait_us = 0;
+    *out_wait_us = 0;
+    if (!held && !worker->lease.held)
+        *out_wait_us = 1000 + bb_worker_wait_for(bus, (int64_t)worker->lease.retry_ms);
     return result;
 }
 
@@ -304,89 +298,4 @@ int bb_worker_begin(bb_worker *worker, busbar *bus)
 int bb_worker_begin_synced(bb_worker *worker, busbar *bus)
 {
     return fence(worker, bus, bb_store_begin_synced(&bus->store));
-}
-
-/* ---- Events that end the process ---- */
-
-static bool poisoned(const busbar *bus, int64_t ends)
-{
-    uint32_t most = bus->options.poison_ends > 0 ? bus->options.poison_ends : POISON_DEFAULT;
-    return ends >= most;
-}
-
-/* It has an event in hand. A consumer that another process has taken over, or somebody removed, is no business of ours. */
-static bool has_note(const bb_worker *worker)
-{
-    return worker->noted && worker->lease.held && !worker->removed;
-}
-
-static int withdraw_others(const bb_worker *worker, busbar *bus)
-{
-    int result = BUSBAR_OK;
-    for (bb_worker *other = bus->workers; result == BUSBAR_OK && other; other = other->next) {
-        if (other == worker || !has_note(other))
-            continue;
-        result = bb_poison_withdraw(&bus->store, other->consumer);
-        other->noted = false;
-    }
-    return result;
-}
-
-int bb_worker_note(bb_worker *worker, busbar *bus, busbar_lane lane, int64_t seq, bool *out_poison)
-{
-    int64_t ends = 0;
-    int result = bb_poison_mark(&bus->store, worker->consumer, lane, seq, &ends);
-    if (result == BUSBAR_OK)
-        result = withdraw_others(worker, bus);
-    if (result < 0)
-        return result;
-    worker->noted = true;
-    *out_poison = poisoned(bus, ends);
-    return BUSBAR_OK;
-}
-
-int bb_worker_mark(bb_worker *worker, busbar *bus, busbar_lane lane, int64_t seq, bool *out_poison)
-{
-    int result = bb_worker_begin_synced(worker, bus);
-    if (result < 0)
-        return result;
-    result = bb_worker_note(worker, bus, lane, seq, out_poison);
-    if (result < 0) {
-        bb_store_rollback(&bus->store);
-        return result;
-    }
-    return bb_store_commit(&bus->store);
-}
-
-bool bb_worker_other_noted(const bb_worker *worker, const busbar *bus)
-{
-    for (const bb_worker *other = bus->workers; other; other = other->next) {
-        if (other != worker && has_note(other))
-            return true;
-    }
-    return false;
-}
-
-int bb_worker_withdraw(bb_worker *worker, busbar *bus)
-{
-    int result = bb_worker_begin(worker, bus);
-    if (result < 0)
-        return result;
-    result = bb_poison_withdraw(&bus->store, worker->consumer);
-    if (result < 0) {
-        bb_store_rollback(&bus->store);
-        return result;
-    }
-    result = bb_store_commit(&bus->store);
-    worker->noted = worker->noted && result < 0;
-    return result;
-}
-
-int bb_worker_passed(bb_worker *worker, busbar *bus)
-{
-    if (worker->careful == 0)
-        return BUSBAR_OK;
-    worker->careful--;
-    worker->noted = false;
-    return bb_poison_unmark(&bus->store, worker->consumer);
 }

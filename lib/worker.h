@@ -31,8 +31,6 @@ struct bb_worker {
     const bb_worker_api *api;
     bb_worker *next;
     int64_t consumer;
-    char name[BUSBAR_NAME_MAX + 1];
-    char pattern[BUSBAR_PATTERN_MAX + 1];
     bool matches_all;
     bool removed; /* the consumer is gone: another handle removed it */
     bb_filter *filter;
@@ -43,11 +41,14 @@ struct bb_worker {
     const char *on_failure;
     char *types;
     busbar_retry retry;
+    uint64_t ttl_ms; /* 0: none */
     bb_lease lease;
     bb_meter meter;
     bb_turns turns;
     uint32_t careful; /* so many events are handed over one at a time, each noted before: the last worker ended badly */
     bool noted;       /* an event is noted in the database, and may still be in hand */
+    char name[BUSBAR_NAME_MAX + 1];
+    char pattern[BUSBAR_PATTERN_MAX + 1];
 };
 
 /* What subscriptions and routes tell of themselves. Everything is checked and copied. */
@@ -62,11 +63,14 @@ typedef struct bb_worker_desc {
     uint32_t lanes;
     uint32_t share;
     uint32_t limit_ms;
+    uint64_t ttl_ms;
     const char *on_success;
     const char *on_failure;
 } bb_worker_desc;
-/* Checks a desc: BUSBAR_ENAME, BUSBAR_EPATTERN, BUSBAR_EEXISTS, BUSBAR_ERETRY, BUSBAR_ELANE, BUSBAR_ETYPE, BUSBAR_EINVAL. */
+/* Checks a desc: BUSBAR_ENAME, BUSBAR_EPATTERN, BUSBAR_EEXISTS, BUSBAR_ERETRY, BUSBAR_ELANE, BUSBAR_ETYPE, BUSBAR_EINVAL, BUSBAR_ENOTSUP. */
 int bb_worker_check(busbar *bus, const bb_worker_desc *desc);
+/* BUSBAR_ENOTSUP with this text, unless it is NULL. */
+int bb_worker_refuse(busbar *bus, const char *text);
 /* Fills the common part and makes the consumer durable. In a transaction. bb_worker_fini also after a failure. */
 int bb_worker_init(bb_worker *worker, const bb_worker_api *api, busbar *bus, const bb_worker_desc *desc);
 void bb_worker_fini(bb_worker *worker);
@@ -102,6 +106,10 @@ int bb_worker_begin(bb_worker *worker, busbar *bus);
 /* The same, but its commit is synced as that of bb_store_begin_synced. */
 int bb_worker_begin_synced(bb_worker *worker, busbar *bus);
 
+/* Fills in options.poison_ends. BUSBAR_ENOTSUP where this library has no notes. (worker_note.c, also what follows) */
+int bb_worker_init_notes(busbar *bus);
+/* The lease was taken: notes begin if its last holder ended badly. */
+void bb_worker_begin_notes(bb_worker *worker);
 /*
  * Notes, in the transaction that is open, that an event is about to be handed over. *out_poison: it must not be, because it
  * has ended the process too often. One event of the whole bus is in hand as far as the notes tell: a message of a route

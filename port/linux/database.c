@@ -23,6 +23,9 @@
 /* Between two tries to get a lock. */
 #define BUSY_STEP_MS 1
 
+/* Where SQLite checkpoints by itself. */
+#define WAL_PAGES 1000
+
 struct busbar_linux_database {
     sqlite3 *db;
     uint32_t busy_timeout_ms;
@@ -162,14 +165,37 @@ static int set_cache(sqlite3 *db, uint32_t kib)
     return kib > 0 ? sqlite3_exec(db, text, NULL, NULL, NULL) : SQLITE_OK;
 }
 
-static int prepare_writer(sqlite3 *db, bool empty, uint32_t cache_kib)
+/* The limit of a checkpoint is one of pages. */
+static int set_wal_bytes(sqlite3 *db, uint64_t wal_bytes)
+{
+    sqlite3_stmt *stmt = NULL;
+    char text[64];
+    if (wal_bytes == 0)
+        return SQLITE_OK;
+    int native = sqlite3_prepare_v2(db, "PRAGMA main.page_size", -1, &stmt, NULL);
+    if (native == SQLITE_OK)
+        native = sqlite3_step(stmt);
+    int64_t page_bytes = native == SQLITE_ROW ? sqlite3_column_int64(stmt, 0) : 0;
+    int end = sqlite3_finalize(stmt);
+    if (page_bytes <= 0)
+        return native == SQLITE_ROW || native == SQLITE_DONE ? end : native;
+    uint64_t pages = wal_bytes / (uint64_t)page_bytes;
+    if (pages > WAL_PAGES)
+        pages = WAL_PAGES;
+    snprintf(text, sizeof text, "PRAGMA wal_autocheckpoint=%" PRIu64, pages == 0 ? 1 : pages);
+    return sqlite3_exec(db, text, NULL, NULL, NULL);
+}
+
+static int prepare_writer(sqlite3 *db, bool empty, const busbar_linux_database_options *options)
 {
     int native = empty ? set_wal(db) : SQLITE_OK;
     if (native == SQLITE_OK)
         native = probe(db);
     if (native == SQLITE_OK)
         native = sqlite3_exec(db, "PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
-    return native == SQLITE_OK ? set_cache(db, cache_kib) : native;
+    if (native == SQLITE_OK)
+        native = set_wal_bytes(db, options->wal_bytes);
+    return native == SQLITE_OK ? set_cache(db, options->cache_kib) : native;
 }
 
 static int open_writer(busbar_linux_database *database, const char *path, const busbar_linux_database_options *options,
@@ -188,7 +214,7 @@ static int open_writer(busbar_linux_database *database, const char *path, const 
         sqlite3_close(db);
         return bb_linux_error_set(out_error, BUSBAR_EREADONLY, 0, "%s: cannot be written; check its permissions", path);
     }
-    if (prepare_writer(db, empty, options->cache_kib) != SQLITE_OK)
+    if (prepare_writer(db, empty, options) != SQLITE_OK)
         return give_up(db, path, out_error);
     database->db = db;
     database->busy_timeout_ms = options->busy_timeout_ms;

@@ -36,6 +36,13 @@ typedef struct connection {
     sqlite3 *db;
 } connection;
 
+/* Of another thread, which waits for the answer. */
+typedef struct question {
+    busbar_status *out;
+    int result;
+    bool answered;
+} question;
+
 struct busbar_runner {
     pthread_t thread;
     int signal_fd; /* eventfd: look at `stopping`, or just step */
@@ -56,6 +63,8 @@ struct busbar_runner {
     bool has_started;
     int result;         /* of the start, then of the latest step */
     busbar_error error; /* of the latest failure */
+    pthread_cond_t answered;
+    struct question *question; /* NULL: nobody asks for the status */
 };
 
 static int fail_errno(busbar_error *out_error, const char *what, int number)
@@ -92,8 +101,11 @@ static const busbar_sqlite *routines(const busbar_runner *runner)
     return runner->bus_options.sqlite != NULL ? runner->bus_options.sqlite : &linked_routines;
 }
 
-static int open_connection(const busbar_runner_options *options, connection *out, busbar_error *error)
+/* With a limit on the file and its WAL, of which a quarter is set aside for the WAL, that is kept well below it. */
+static int open_connection(const busbar_runner *runner, connection *out, busbar_error *error)
 {
+    const busbar_runner_options *options = &runner->options;
+    uint64_t wal_bytes = runner->bus_options.max_bytes / 16;
     if (options->open != NULL) {
         out->db = options->open(options->ctx, error);
         if (out->db != NULL)
@@ -104,7 +116,8 @@ static int open_connection(const busbar_runner_options *options, connection *out
     }
     busbar_linux_database_options how = {.size = sizeof how,
                                          .mode = options->create ? BUSBAR_LINUX_CREATE : BUSBAR_LINUX_WRITE,
-                                         .cache_kib = options->cache_kib};
+                                         .cache_kib = options->cache_kib,
+                                         .wal_bytes = wal_bytes};
     int rc = busbar_linux_database_open(&out->database, options->path, &how, error);
     if (rc == BUSBAR_OK)
         out->db = busbar_linux_database_handle(out->database);
@@ -145,9 +158,9 @@ static bool is_wal(const busbar_runner *runner)
 static int open_connections(busbar_runner *runner, busbar_error *error)
 {
     bool guarded = runner->bus_options.checkpoint_db == NULL && busbar_wal_race(runner->bus_options.sqlite);
-    int rc = guarded ? open_connection(&runner->options, &runner->checkpoint, error) : BUSBAR_OK;
+    int rc = guarded ? open_connection(runner, &runner->checkpoint, error) : BUSBAR_OK;
     if (rc == BUSBAR_OK)
-        rc = open_connection(&runner->options, &runner->main, error);
+        rc = open_connection(runner, &runner->main, error);
     if (rc < 0 || !guarded)
         return rc;
     if (runner->main.db == runner->checkpoint.db) {
@@ -244,6 +257,23 @@ static bool await(const busbar_runner *runner, int fd)
     return (set[1].revents & POLLIN) != 0;
 }
 
+/* Between two steps. */
+static void answer_status(busbar_runner *runner)
+{
+    pthread_mutex_lock(&runner->mutex);
+    question *asked = runner->question;
+    pthread_mutex_unlock(&runner->mutex);
+    if (asked == NULL)
+        return;
+    int result = busbar_status_get(runner->bus, asked->out);
+    pthread_mutex_lock(&runner->mutex);
+    asked->result = result;
+    asked->answered = true;
+    runner->question = NULL;
+    pthread_cond_broadcast(&runner->answered);
+    pthread_mutex_unlock(&runner->mutex);
+}
+
 /*
  * After a failure only a stop ends the wait: wake-ups may come in all the time, and a full disk is not to be hammered.
  */
@@ -251,7 +281,7 @@ static void back_off(busbar_runner *runner, uint64_t delay_us)
 {
     set_timer(runner, delay_us);
     while (!is_stopping(runner) && !await(runner, -1))
-        continue;
+        answer_status(runner);
 }
 
 static void rest(busbar_runner *runner, uint64_t wait_us)
@@ -269,6 +299,7 @@ static void work(busbar_runner *runner)
     uint64_t backoff_us = BACKOFF_FIRST_US;
     while (!is_stopping(runner)) {
         uint64_t wait_us = 0;
+        answer_status(runner);
         int rc = busbar_step(runner->bus, runner->options.budget_us, &wait_us);
         if (rc >= 0) {
             report(runner, BUSBAR_OK, NULL);
@@ -332,6 +363,7 @@ static void destroy(busbar_runner *runner)
         close(runner->signal_fd);
     if (runner->timer_fd >= 0)
         close(runner->timer_fd);
+    pthread_cond_destroy(&runner->answered);
     pthread_cond_destroy(&runner->started);
     pthread_mutex_destroy(&runner->mutex);
     free(runner);
@@ -345,6 +377,7 @@ static busbar_runner *create(const busbar_runner_options *options)
         return NULL;
     pthread_mutex_init(&runner->mutex, NULL);
     pthread_cond_init(&runner->started, NULL);
+    pthread_cond_init(&runner->answered, NULL);
     atomic_init(&runner->stopping, false);
     runner->bus_fd = -1;
     take_options(runner, options);
@@ -413,6 +446,24 @@ void busbar_runner_wake(busbar_runner *runner)
     /* Refused only when 2^64 - 2 wake-ups are pending: then it is awake. */
     if (write(runner->signal_fd, &one, sizeof one) < 0)
         errno = number;
+}
+
+int busbar_runner_status(busbar_runner *runner, busbar_status *out_status)
+{
+    if (runner == NULL || out_status == NULL)
+        return BUSBAR_EINVAL;
+    if (pthread_equal(pthread_self(), runner->thread) != 0)
+        return BUSBAR_EMISUSE;
+    question mine = {.out = out_status};
+    pthread_mutex_lock(&runner->mutex);
+    while (runner->question != NULL) /* another thread's */
+        pthread_cond_wait(&runner->answered, &runner->mutex);
+    runner->question = &mine;
+    busbar_runner_wake(runner);
+    while (!mine.answered)
+        pthread_cond_wait(&runner->answered, &runner->mutex);
+    pthread_mutex_unlock(&runner->mutex);
+    return mine.result;
 }
 
 int busbar_runner_error(busbar_runner *runner, busbar_error *out_error)

@@ -231,6 +231,8 @@ static int on_full_path(sqlite3_vfs *vfs, const char *path, int size, char *out)
 static int on_random(sqlite3_vfs *vfs, int size, char *out)
 {
     busbar_sim_disk *disk = vfs->pAppData;
+    if (bb_sim_disk_failure(disk, BUSBAR_SIM_DISK_RANDOM) != SQLITE_OK)
+        return 0;
     for (int i = 0; i < size; i++)
         out[i] = (char)(bb_sim_disk_random(&disk->random_state) & 0x7f);
     return size;
@@ -244,9 +246,10 @@ static int on_sleep(sqlite3_vfs *vfs, int time_us)
 
 static int on_time_ms(sqlite3_vfs *vfs, sqlite3_int64 *out_ms)
 {
-    (void)vfs;
-    *out_ms = BUSBAR_SIM_WALL_MS + JULIAN_OF_UNIX_MS;
-    return SQLITE_OK;
+    int failure = bb_sim_disk_failure(vfs->pAppData, BUSBAR_SIM_DISK_TIME);
+    if (failure == SQLITE_OK)
+        *out_ms = BUSBAR_SIM_WALL_MS + JULIAN_OF_UNIX_MS;
+    return failure;
 }
 
 static int on_time(sqlite3_vfs *vfs, double *out_days)

@@ -239,17 +239,22 @@ static void on_shm_barrier(sqlite3_file *base)
     (void)base; /* one thread */
 }
 
-static int on_shm_unmap(sqlite3_file *base, int delete)
+static void unmap_shm(bb_sim_file *file)
 {
-    bb_sim_file *file = file_of(base);
-    (void)delete; /* nobody has it open: the next to open it would find it stale, and begin anew */
     if (!file->shm_open)
-        return SQLITE_OK;
+        return;
     give_shm(file, ~0u);
     file->shm_open = false;
     if (--file->node->shm_users == 0)
         bb_sim_node_free_shm(file->node);
-    return SQLITE_OK;
+}
+
+static int on_shm_unmap(sqlite3_file *base, int delete)
+{
+    bb_sim_file *file = file_of(base);
+    (void)delete; /* nobody has it open: the next to open it would find it stale, and begin anew */
+    unmap_shm(file);
+    return bb_sim_disk_failure(file->disk, BUSBAR_SIM_DISK_SHM_UNMAP);
 }
 
 /* ---- The rest ---------------------------------------------------------------------------------------------------- */
@@ -294,7 +299,7 @@ static int on_close(sqlite3_file *base)
     bb_sim_file *file = file_of(base);
     bb_sim_node *node = file->node;
     busbar_sim_disk *disk = file->disk;
-    on_shm_unmap(base, 0);
+    unmap_shm(file);
     if (file->lock > SQLITE_LOCK_NONE)
         give_lock(file, SQLITE_LOCK_NONE);
     assert(node->open_count > 0 && disk->open_files > 0);

@@ -31,6 +31,8 @@ static const struct row {
     {"backlog", row_backlog, "an urgent event over a backlog, and opening with it"},
     {"memory", row_memory, "peak memory of a long drain and of a short one"},
     {"writes", row_writes, "bytes written and syncs per event, from publish to pruned"},
+    {"wear", row_wear, "the same for several batches, page sizes and settings, one transaction a second"},
+    {"limits", row_limits, "what bounds, eviction, times to live and retention cost"},
 };
 #define ROW_COUNT (sizeof rows / sizeof rows[0])
 

@@ -21,5 +21,7 @@ bench_row_fn row_fairness;
 bench_row_fn row_backlog;
 bench_row_fn row_memory;
 bench_row_fn row_writes;
+bench_row_fn row_wear;
+bench_row_fn row_limits;
 
 #endif

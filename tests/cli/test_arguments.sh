@@ -63,4 +63,16 @@ exits "init" 0
 mv ./-dash.db ./--json
 run status -- --json
 exits "what follows -- is no option" 0
+# ---- The manual page has every option of every verb's help, and no other
+man=${0%/*}/../../docs/man/busbar.1
+case $man in
+/*) ;;
+*) man=$OLDPWD/$man ;;
+esac
+"$BUSBAR" --help | sed -n 's/^  \([a-z][a-z]*\)  .*/\1/p' | while read -r verb; do
+    "$BUSBAR" "$verb" --help
+done | grep -oE -- '--[a-z][a-z-]*' | sort -u | grep -vx -e --help -e --version >options.help
+sed 's/\\-/-/g' "$man" | grep -oE -- '--[a-z][a-z-]*' | sort -u | grep -vx -e --help -e --version >options.man
+check "there are options" test "$(grep -c . options.help)" -gt 40
+equal "the manual page has the options of the help" "" "$(comm -3 options.help options.man | tr -d '\t' | tr '\n' ' ' | sed 's/ $//')"
 finish

@@ -43,8 +43,10 @@ refused "nobody" 'not' --url "$url"
 lacks "without talk of files" relay.err chmod
 refused "a wrong password" 'uthori' --url "$url" --user me --password-file wrong
 run status app.db
-exits "the last error is unhealthy" 4
-has "and shown" out 'uthori'
+exits "a route without a connection is healthy (P6)" 0
+has "its last error is shown" out 'uthori'
+run status app.db --max-offline 1ms
+exits "unless a rule says else" 4
 
 run relay app.db --drain --topic 't/{type}' --url "$url" --user me --password-file right --name file
 exits "the password from a file" 0

@@ -29,6 +29,8 @@ refused "an unknown format" '--format is structured' --url mqtt://h --topic t --
 refused "no window" '--window is 1 or more' --url mqtt://h --topic t --window 0
 refused "a window beyond the limit" '--window is a number up to 10000' --url mqtt://h --topic t --window 10001
 refused "a rate that is none" '--rate is a number' --url mqtt://h --topic t --rate fast
+refused "a time to live without a unit" '--ttl is a duration with a unit' --url mqtt://h --topic t --ttl 90
+refused "no time to live" '--ttl is a duration with a unit' --url mqtt://h --topic t --ttl 0s
 refused "an unknown version" '--mqtt is 5, 3.1.1 or auto' --url mqtt://h --topic t --mqtt 4
 refused "a policy that is none" '--unmatched is accept, count or hold' --url mqtt://h --topic t --unmatched keep
 refused "authorities without TLS" 'need an mqtts:// URL' --url mqtt://h --topic t --ca app.db

@@ -275,6 +275,29 @@ static void what_another_connection_publishes_is_handled(void **state)
     assert_int_equal(count_get(&it->handled), 510);
 }
 
+/* What it has written since it was started is what its bus has. */
+static void its_status_is_that_of_its_bus(void **state)
+{
+    place *it = *state;
+    busbar_runner_options options = options_of(it);
+    busbar_status status = {.size = sizeof status};
+    busbar_runner *runner = must_start(&options);
+    assert_int_equal(publish_to(it->path, 100), BUSBAR_OK);
+    assert_true(count_await(&it->handled, 100));
+    assert_int_equal(busbar_runner_status(runner, &status), BUSBAR_OK);
+    int64_t written = status.written_bytes;
+    assert_int_equal(status.head[BUSBAR_NORMAL], 100);
+    assert_true(written > 0 && status.commit_count > 0);
+    assert_int_equal(publish_to(it->path, 100), BUSBAR_OK);
+    assert_true(count_await(&it->handled, 200));
+    assert_int_equal(busbar_runner_status(runner, &status), BUSBAR_OK);
+    assert_true(status.written_bytes > written);
+    assert_int_equal(busbar_runner_status(runner, NULL), BUSBAR_EINVAL);
+    status.size = 1;
+    assert_int_equal(busbar_runner_status(runner, &status), BUSBAR_EINVAL);
+    assert_int_equal(busbar_runner_stop(runner), BUSBAR_OK);
+}
+
 static void what_another_process_publishes_is_handled(void **state)
 {
     place *it = *state;
@@ -647,6 +670,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_another_connection_publishes_is_handled, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(its_status_is_that_of_its_bus, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_another_process_publishes_is_handled, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_was_published_before_the_start_is_handled, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_a_wake_object_the_bus_is_polled, set_up, tear_down),

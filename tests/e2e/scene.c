@@ -10,6 +10,14 @@
 
 #define ARGUMENTS_MAX 24
 
+static const char *program(const char *variable)
+{
+    const char *path = getenv(variable);
+    if (path == NULL)
+        fail_msg("%s must name a program; run the tests with `meson test`", variable);
+    return path;
+}
+
 int scene_set_up(void **state)
 {
     scene *it = calloc(1, sizeof *it);
@@ -31,28 +39,40 @@ static void end(process *it)
         process_kill(it);
 }
 
+/* P8, whatever was killed and when: every position is accounted for, and nothing in the file is damaged. */
+static bool is_sound(scene *it)
+{
+    process checker;
+    const char *const arguments[] = {program("BUSBAR"), "check", it->database, NULL};
+    process_start(&checker, it->directory, "check.log", arguments);
+    int exit_code = process_wait(&checker);
+    char *log = exit_code != 0 ? process_log(&checker) : NULL;
+    if (log != NULL)
+        print_error("busbar check ended with %d:\n%s\n", exit_code, log);
+    free(log);
+    return exit_code == 0;
+}
+
+void scene_assert_sound(scene *it)
+{
+    assert_true(is_sound(it));
+}
+
 int scene_tear_down(void **state)
 {
     scene *it = *state;
     end(&it->publisher);
     end(&it->worker);
     end(&it->second);
+    bool sound = is_sound(it);
     receiver_free(it->receiver);
     broker_free(it->broker);
     broker_directory_remove(it->directory);
     free(it);
-    return 0;
+    return sound ? 0 : 1;
 }
 
 /* ---- Programs ---------------------------------------------------------------------------------------------------------- */
-
-static const char *program(const char *variable)
-{
-    const char *path = getenv(variable);
-    if (path == NULL)
-        fail_msg("%s must name a program; run the tests with `meson test`", variable);
-    return path;
-}
 
 void scene_start_device(scene *it, process *out, const char *name, const char *mode, const char *const *more)
 {

@@ -23,9 +23,12 @@ typedef struct scene {
     process second;
 } scene;
 
-/* For cmocka: a new scene without a broker, and its end. */
+/* For cmocka: a new scene without a broker, and its end, at which the database must be sound. */
 int scene_set_up(void **state);
 int scene_tear_down(void **state);
+
+/* Fails the test unless `busbar check` finds nothing: among others, that each consumer's counters add up (P8). */
+void scene_assert_sound(scene *it);
 
 /* Starts the broker and the receiver. */
 void scene_open_broker(scene *it);

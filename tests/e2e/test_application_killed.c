@@ -2,7 +2,7 @@
 /*
  * An application with the runner inside is killed (SIGKILL) again and again while it publishes, handles and forwards: what
  * it forwards is complete and repeated within the bound (P3), and each event was handled with exactly one effect, in the
- * database and at the receiver (P7).
+ * database and at the receiver (P7). After each kill the counters of the subscription and the route add up (P8).
  */
 #include "test.h"
 
@@ -83,6 +83,7 @@ static void live_and_die(scene *it, drain *d, size_t kill)
         schedule_pass_below_ms(LATE_MS_MAX);
     }
     process_kill(&it->worker);
+    scene_assert_sound(it);
     d->in_handling += handled(it) < d->count;
 }
 

@@ -60,6 +60,7 @@ static unsigned restart_until(scene *it, const char *how, const char *query, int
         process_start(&it->worker, it->directory, "victim.log", arguments);
         if (!ends_before(it, &it->worker, query, value))
             return ends;
+        scene_assert_sound(it); /* P8 at each end */
     }
     fail_msg("it never stays up");
     return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Relays are killed (SIGKILL) in the middle of their work, and others take over: nothing is missing, what comes twice is
- * within the bound (P3), and as long as one works the other sends nothing.
+ * within the bound (P3), and as long as one works the other sends nothing. After each kill the counters add up (P8).
  */
 #include "test.h"
 
@@ -68,6 +68,7 @@ static void live_and_die(scene *it, drain *d, size_t kill)
         d->in_start++;
         schedule_pass_below_ms(START_MS_MAX);
         process_kill(&it->worker);
+        scene_assert_sound(it);
         return;
     }
     await_take_over(it, d, before);
@@ -77,6 +78,7 @@ static void live_and_die(scene *it, drain *d, size_t kill)
         kill_with_broker(it, d);
     else
         process_kill(&it->worker);
+    scene_assert_sound(it);
 }
 
 static void P3_killed_relays_lose_nothing_and_repeat_no_more_than_they_may(void **state)
@@ -113,6 +115,7 @@ static void P3_a_relay_and_the_broker_killed_together_lose_nothing(void **state)
     scene_hold_broker(it);
     poll(NULL, 0, 2 * ACK_DELAY_MS); /* time for what must not happen: recording what was not acknowledged */
     process_kill(&it->worker);
+    scene_assert_sound(it);
     broker_restart(it->broker);
     receiver_reconnect(it->receiver);
     start_relay(it, &it->worker, "relay.log", "0", "--drain");

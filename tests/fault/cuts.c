@@ -8,11 +8,15 @@
 
 #define ONE(journal, synchronous, page)                                                                                \
     {                                                                                                                  \
-        journal "/" synchronous "/" #page, journal, synchronous, page, false                                           \
+        journal "/" synchronous "/" #page, journal, synchronous, page, false, 0, 0                                     \
     }
 #define PRUNING(journal, synchronous, page)                                                                            \
     {                                                                                                                  \
-        journal "/" synchronous "/" #page "/pruning", journal, synchronous, page, true                                 \
+        journal "/" synchronous "/" #page "/pruning", journal, synchronous, page, true, 0, 0                           \
+    }
+#define BOUNDED(journal, synchronous, page)                                                                            \
+    {                                                                                                                  \
+        journal "/" synchronous "/" #page "/bounded", journal, synchronous, page, false, 7, 50                         \
     }
 #define TWO(journal, synchronous) ONE(journal, synchronous, 1024), ONE(journal, synchronous, 4096)
 
@@ -22,13 +26,22 @@
  * without Busbar.
  */
 const setting cuts_settings[] = {
-    TWO("wal", "normal"),         TWO("wal", "full"),
-    TWO("wal", "extra"),          TWO("delete", "normal"),
-    TWO("delete", "full"),        TWO("delete", "extra"),
-    TWO("truncate", "normal"),    TWO("truncate", "full"),
-    TWO("truncate", "extra"),     TWO("persist", "full"),
-    TWO("persist", "extra"),      PRUNING("wal", "normal", 1024),
-    PRUNING("wal", "full", 4096), PRUNING("delete", "full", 4096),
+    TWO("wal", "normal"),
+    TWO("wal", "full"),
+    TWO("wal", "extra"),
+    TWO("delete", "normal"),
+    TWO("delete", "full"),
+    TWO("delete", "extra"),
+    TWO("truncate", "normal"),
+    TWO("truncate", "full"),
+    TWO("truncate", "extra"),
+    TWO("persist", "full"),
+    TWO("persist", "extra"),
+    PRUNING("wal", "normal", 1024),
+    PRUNING("wal", "full", 4096),
+    PRUNING("delete", "full", 4096),
+    BOUNDED("wal", "normal", 4096),
+    BOUNDED("delete", "full", 4096),
 };
 const size_t cuts_setting_count = sizeof cuts_settings / sizeof *cuts_settings;
 

@@ -43,11 +43,12 @@ static void inherit(seen_list *list, const seen_list *from, uint64_t op)
 void history_inherit(history *h, const history *from, uint64_t op)
 {
     h->row_count = h->commit_count = 0;
-    h->told.count = h->given.count = h->handled.count = h->acknowledged.count = 0;
+    h->told.count = h->given.count = h->handled.count = h->acknowledged.count = h->gaps.count = 0;
     h->migrated_op = UINT64_MAX;
     inherit(&h->told, &from->told, op);
     inherit(&h->given, &from->given, op);
     h->given_before = h->given.count;
     inherit(&h->handled, &from->handled, op);
     inherit(&h->acknowledged, &from->acknowledged, op);
+    inherit(&h->gaps, &from->gaps, op);
 }

@@ -46,6 +46,7 @@ typedef struct history {
     size_t given_before; /* of these, by earlier runs */
     seen_list handled;   /* by the handler outside of transactions */
     seen_list acknowledged;
+    seen_list gaps;       /* how many events each gap that was told says are lost, in place of ids */
     uint64_t migrated_op; /* when the tables had been created; UINT64_MAX: never */
 } history;
 

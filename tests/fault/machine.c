@@ -2,6 +2,7 @@
 #include "machine.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TRANSACTIONS  30u
@@ -111,6 +112,7 @@ static void publish_one(machine *m, unsigned i, unsigned j)
         .data = data,
         .data_size_bytes = (size_t)size,
         .lane = lanes[(i + j) % 5],
+        .ttl_ms = (i + j) % 4 == 1 ? m->setting->ttl_ms : 0,
     };
     publish_with_row(m, m->bus, m->db, &event);
 }
@@ -166,13 +168,22 @@ static busbar_verdict handle_outside(busbar *bus, const busbar_record *record, b
     return BUSBAR_DONE;
 }
 
+static uint64_t count_of(const busbar_message *message)
+{
+    char payload[600];
+    snprintf(payload, sizeof payload, "%.*s", (int)message->payload_size_bytes, (const char *)message->payload);
+    const char *count = strstr(payload, "\"count\":");
+    return count ? strtoull(count + 8, NULL, 10) : 0;
+}
+
 /* The peer. Its topics are the ids. */
 static void receive(const busbar_message *message, void *ctx)
 {
     machine *m = ctx;
     uint64_t id = history_id(message->topic);
     uint64_t op = busbar_sim_disk_op_count(m->disk);
-    history_note(&m->history->given, id, op);
+    bool gap = strncmp(message->topic, "gap-", 4) == 0; /* of no event's */
+    history_note(gap ? &m->history->gaps : &m->history->given, gap ? count_of(message) : id, op);
     if (!m->peer_waits)
         history_note(&m->history->acknowledged, id, op);
     else if (m->flight_count == MACHINE_WINDOW)
@@ -231,7 +242,8 @@ static busbar *open_bus(machine *m, sqlite3 *db)
     busbar_options options = {.size = sizeof options,
                               .port = busbar_sim_port(m->sim),
                               .source = "urn:test:device",
-                              .keep_events = m->setting->prunes ? KEPT : 0};
+                              .keep_events = m->setting->prunes ? KEPT : 0,
+                              .max_events = {m->setting->most, 0, m->setting->most}};
     if (busbar_open(&bus, db, &options, &error) != BUSBAR_OK)
         machine_fail(m, "busbar_open", error.text);
     return bus;
@@ -400,4 +412,10 @@ void machine_workload(machine *m)
     read_rows(m);
     if (m->setting->prunes && machine_integer(m->db, "SELECT count(*) FROM busbar_log_normal") >= (int64_t)MANY)
         machine_fail(m, "retention", "nothing was pruned");
+    if (m->setting->most > 0 &&
+        machine_integer(m->db, "SELECT max(evicted) FROM busbar_cursor") < (int64_t)m->setting->most)
+        machine_fail(m, "bounds", "hardly anything was evicted");
+    if (m->setting->ttl_ms > 0 && machine_integer(m->db, "SELECT count(DISTINCT consumer) FROM busbar_cursor"
+                                                         " WHERE expired > 0") < 3)
+        machine_fail(m, "time to live", "for one of the consumers nothing expired");
 }

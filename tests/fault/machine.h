@@ -22,7 +22,9 @@ typedef struct setting {
     const char *journal;
     const char *synchronous;
     int page_bytes;
-    bool prunes; /* more events, few of which are kept when they are finished */
+    bool prunes;     /* more events, few of which are kept when they are finished */
+    unsigned most;   /* events of a lane: older ones are evicted by those who publish; 0: no limit */
+    unsigned ttl_ms; /* of one event in four, so short that some expire; 0: none */
 } setting;
 
 typedef struct machine {

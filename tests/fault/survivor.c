@@ -15,6 +15,7 @@ typedef struct finding {
     bool has_tables;
     int64_t cursor[BUSBAR_LANE_COUNT]; /* of the route */
     int64_t delivered;                 /* by the transactional subscription */
+    int64_t evicted;                   /* from under the route, or expired for it */
 } finding;
 
 static void fault(finding *f, enum broken what, const char *text)
@@ -70,7 +71,7 @@ static int64_t pruned_to(const finding *f, sqlite3 *db, int lane)
 {
     static const char *const logs[] = {"normal", "urgent", "bulk"};
     char text[160];
-    if (!f->run->setting->prunes)
+    if (!f->run->setting->prunes && f->run->setting->most == 0)
         return 0;
     snprintf(
         text, sizeof text,
@@ -215,21 +216,32 @@ static int check_consumer(const busbar_consumer_status *consumer, void *ctx)
             fault_numbers(f, BROKEN_P8, consumer->name, lane, p->cursor);
         if (p->cursor > head)
             fault_numbers(f, BROKEN_P8, "a cursor is beyond the log", p->cursor, head);
-        if (is(consumer->name, "up"))
+        if (is(consumer->name, "up")) {
             f->cursor[lane] = p->cursor;
+            f->evicted += p->evicted + p->expired;
+        }
         if (is(consumer->name, "inside"))
             f->delivered += p->delivered;
     }
     return 0;
 }
 
-static void check_counters(finding *f, busbar *bus, sqlite3 *db)
+static int add_finding(const busbar_finding *found, void *ctx)
+{
+    finding *f = ctx;
+    fault(f, strcmp(found->part, "file") == 0 ? BROKEN_FILE : BROKEN_P8, found->text);
+    return 0;
+}
+
+static void check_counters(finding *f, busbar *bus, sqlite3 *db, const seen_list *gaps, uint64_t op)
 {
     busbar_status status = {.size = sizeof status};
     balance b = {.f = f, .status = &status};
     memset(f->cursor, 0, sizeof f->cursor);
     f->delivered = 0;
-    if (busbar_status_get(bus, &status) != BUSBAR_OK || busbar_consumer_list(bus, check_consumer, &b) != BUSBAR_OK) {
+    f->evicted = 0;
+    if (busbar_status_get(bus, &status) != BUSBAR_OK || busbar_consumer_list(bus, check_consumer, &b) != BUSBAR_OK ||
+        busbar_check(bus, add_finding, f) != BUSBAR_OK) {
         busbar_error error = {.code = 0};
         busbar_error_get(bus, &error);
         fault(f, BROKEN_WORK, error.text);
@@ -237,6 +249,19 @@ static void check_counters(finding *f, busbar *bus, sqlite3 *db)
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++)
         if (status.watermark[lane] > status.head[lane])
             fault_numbers(f, BROKEN_P2, "the watermark is above the log", status.watermark[lane], status.head[lane]);
+    /* Subscriptions tell nobody: what they have missed is in their gaps, all of it and nothing else. */
+    int64_t untold = machine_integer(db, "SELECT count(*) FROM busbar_cursor AS c JOIN busbar_consumer AS o"
+                                         " ON o.id = c.consumer WHERE o.class = 1 AND evicted + expired <>"
+                                         " (SELECT coalesce(sum(count), 0) FROM busbar_gap AS g"
+                                         " WHERE g.consumer = c.consumer AND g.lane = c.lane)");
+    if (untold != 0)
+        fault_numbers(f, BROKEN_P8, "gaps and what was missed differ (lanes)", untold, 0);
+    int64_t told = machine_integer(db, "SELECT coalesce(sum(count), 0) FROM busbar_gap AS g JOIN busbar_consumer AS o"
+                                       " ON o.id = g.consumer WHERE o.name = 'up'");
+    for (size_t i = 0; i < gaps->count && gaps->at[i].op <= op; i++)
+        told += (int64_t)gaps->at[i].id;
+    if (told < f->evicted)
+        fault_numbers(f, BROKEN_P8, "the route has told of less than was evicted and expired", told, f->evicted);
     int64_t effects = machine_integer(db, "SELECT count(*) FROM effects");
     if (effects != f->delivered)
         fault_numbers(f, BROKEN_P7, "effects and deliveries recorded", effects, f->delivered);
@@ -249,12 +274,13 @@ static void check_cursor(finding *f)
 {
     const history *h = f->run->history;
     size_t again = 0;
+    int64_t evicted = f->evicted;
     int at_risk = commits_at_risk(f->run->setting);
     for (size_t i = 0; i < f->row_count; i++) {
         const published *row = &f->rows[i];
         if (row->seq > f->cursor[row->lane])
             again += history_has(&h->given, h->given_before, row->id, f->op);
-        else if (!history_has(&h->acknowledged, 0, row->id, f->op))
+        else if (!history_has(&h->acknowledged, 0, row->id, f->op) && --evicted < 0)
             fault_numbers(f, BROKEN_P3, "recorded as delivered, but never acknowledged (lane, seq)", row->lane,
                           row->seq);
     }
@@ -265,10 +291,12 @@ static void check_cursor(finding *f)
 }
 
 /* After the cut the relay sends exactly what lies above its cursor, in the order of each lane. */
-static void check_sent(finding *f, const int64_t cursor[BUSBAR_LANE_COUNT], const history *after, size_t before)
+static void check_sent(finding *f, const int64_t cursor[BUSBAR_LANE_COUNT], int64_t before_evicted,
+                       const history *after, size_t before)
 {
     const published *rows = after->rows;
     size_t expected = 0;
+    size_t missed = 0;
     for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
         size_t at = before;
         for (size_t i = 0; i < after->row_count; i++) {
@@ -278,7 +306,9 @@ static void check_sent(finding *f, const int64_t cursor[BUSBAR_LANE_COUNT], cons
             size_t found = before;
             while (found < after->given.count && after->given.at[found].id != rows[i].id)
                 found++;
-            if (found == after->given.count)
+            if (found == after->given.count && f->evicted > before_evicted)
+                missed++;
+            else if (found == after->given.count)
                 fault_numbers(f, BROKEN_P3, "never arrived (lane, seq)", lane, rows[i].seq);
             else if (found < at)
                 fault_numbers(f, BROKEN_P4, "arrived out of order (lane, seq)", lane, rows[i].seq);
@@ -286,6 +316,10 @@ static void check_sent(finding *f, const int64_t cursor[BUSBAR_LANE_COUNT], cons
                 at = found + 1;
         }
     }
+    if (missed > (size_t)(f->evicted - before_evicted))
+        fault_numbers(f, BROKEN_P8, "never arrived, and counted as evicted", (int64_t)missed,
+                      f->evicted - before_evicted);
+    expected -= missed;
     if (after->given.count - before != expected)
         fault_numbers(f, BROKEN_P3, "messages sent after the cut, and expected", (int64_t)(after->given.count - before),
                       (int64_t)expected);
@@ -326,8 +360,9 @@ static void go_on(finding *f, history *after)
     size_t told = after->told.count;
     int64_t cursor[BUSBAR_LANE_COUNT];
     if (machine_start(m, f->run->boots + 1, true)) {
-        check_counters(f, m->bus, m->db);
+        check_counters(f, m->bus, m->db, &f->run->history->gaps, f->op);
         memcpy(cursor, f->cursor, sizeof cursor);
+        int64_t evicted = f->evicted;
         check_cursor(f);
         machine_transaction(m, 5);
         machine_work(m, m->bus);
@@ -336,9 +371,9 @@ static void go_on(finding *f, history *after)
         machine_work(m, m->bus);
         int rows = machine_published(m->db, after->rows);
         after->row_count = rows < 0 ? 0 : (size_t)rows;
-        check_sent(f, cursor, after, given);
+        check_counters(f, m->bus, m->db, &after->gaps, UINT64_MAX);
+        check_sent(f, cursor, evicted, after, given);
         check_ids(f, after, told);
-        check_counters(f, m->bus, m->db);
         check_log(f, m->db, after->rows, after->row_count);
     }
     machine_stop(m);

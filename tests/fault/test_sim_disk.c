@@ -604,7 +604,7 @@ static void sqlite_sees_the_failures(void **unused)
             busbar_sim_disk_fail(s.disk, 0, 0, 0, SQLITE_OK);
             sql(db, "INSERT INTO t VALUES (3)");
         }
-        assert_int_equal(integer(db, "SELECT count(*) FROM t WHERE x = 3"), 16);
+        assert_int_equal(integer(db, "SELECT count(*) FROM t WHERE x = 3"), 19);
         sqlite3_close(db);
         site_close(&s);
     }

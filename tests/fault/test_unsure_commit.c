@@ -79,14 +79,14 @@ static void fail_each(const setting *s, unsigned call)
 static void p8_a_sync_fails_after_the_journal_was_truncated(void **unused)
 {
     (void)unused;
-    fail_each(&(setting){"", "truncate", "full", 4096, false}, BUSBAR_SIM_DISK_SYNC);
-    fail_each(&(setting){"", "persist", "full", 4096, false}, BUSBAR_SIM_DISK_SYNC);
+    fail_each(&(setting){"", "truncate", "full", 4096, false, 0, 0}, BUSBAR_SIM_DISK_SYNC);
+    fail_each(&(setting){"", "persist", "full", 4096, false, 0, 0}, BUSBAR_SIM_DISK_SYNC);
 }
 
 static void p8_an_unlock_fails_after_the_commit(void **unused)
 {
     (void)unused;
-    fail_each(&(setting){"", "delete", "full", 1024, false}, BUSBAR_SIM_DISK_UNLOCK);
+    fail_each(&(setting){"", "delete", "full", 1024, false, 0, 0}, BUSBAR_SIM_DISK_UNLOCK);
 }
 
 /* ---- One consumer, and one failure at the end of each of its commits --------------------------------------------- */

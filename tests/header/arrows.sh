@@ -7,7 +7,7 @@
 cd "${1:?usage: $0 SOURCE-DIRECTORY}" || exit 1
 
 # The modules that may hold SQL text. Others hand their wishes to these.
-store_modules='checkpoint clock consumer exception given kind later lease log poison retain schema session status store watermark'
+store_modules='bound check_questions checkpoint clock collect consumer exception gap given idle kind later lease log poison prune retain schema session status store wal watermark'
 
 # Headers of C11 that need no operating system.
 standard='assert|ctype|errno|float|inttypes|iso646|limits|math|stdalign|stdarg|stdbool|stddef|stdint|stdlib|string'
@@ -23,7 +23,7 @@ unless() { # REGEX REASON: the includes whose header does not match, each with t
     grep -v -E "^[^ ]+ $1\$" | sed "s|\$|: $2|"
 }
 
-own_folder_only() { # FILE...: quoted headers lie beside the file, public ones exist
+own_folder_only() { # FILE...: quoted headers lie beside the file (or in $also), public ones exist
     includes "$@" | while read -r place header; do
         file=${place%:*}
         case $header in
@@ -32,7 +32,7 @@ own_folder_only() { # FILE...: quoted headers lie beside the file, public ones e
             header=${header%\"}
             case $header in
             */*) echo "$place \"$header\": leaves the folder" ;;
-            *) [ -f "${file%/*}/$header" ] || echo "$place \"$header\": not in the same folder" ;;
+            *) [ -f "${file%/*}/$header" ] || [ -f "$also/$header" ] || echo "$place \"$header\": not in the same folder" ;;
             esac
             ;;
         '<busbar/'*)
@@ -44,28 +44,38 @@ own_folder_only() { # FILE...: quoted headers lie beside the file, public ones e
     done
 }
 
+also=/
 public=$(find lib/include port/include -name '*.h')
 lib=$(find lib -maxdepth 1 -name '*.[ch]')
+without=$(find lib/without -name '*.[ch]')
 port=$(find port -mindepth 2 -name '*.[ch]' ! -path 'port/include/*')
 cli=$(find cli -name '*.[ch]')
 # shellcheck disable=SC2086 # the file lists below are lists
 {
     # ---- lib
-    includes $lib | unless "(\"[a-z0-9_]+\.h\"|<($standard)\.h>|<busbar/(busbar|port|transport|sqlite)\.h>|<cjson/cJSON\.h>)" \
+    includes $lib $without | unless "(\"[a-z0-9_]+\.h\"|<($standard)\.h>|<busbar/(busbar|look|port|transport|sqlite)\.h>|<cjson/cJSON\.h>)" \
         "lib includes the C library, the public headers of lib and its own headers" |
         verdict "lib includes no port, no operating system, no stdio and no thread"
     includes $(find lib/include -name '*.h') |
-        unless "(<std(bool|def|int)\.h>|<busbar/(busbar|port|transport|sqlite)\.h>|<sqlite3\.h>)" \
+        unless "(<std(bool|def|int)\.h>|<busbar/(busbar|look|port|transport|sqlite)\.h>|<sqlite3\.h>)" \
             "a public header of lib needs the fixed-width types and its siblings only" |
         verdict "the public headers of lib need nothing but C11"
     includes $(find port/include -name '*.h') |
-        unless "(<std(bool|def|int)\.h>|<busbar/(busbar|port|transport)\.h>)" \
+        unless "(<std(bool|def|int)\.h>|<busbar/(busbar|look|port|transport)\.h>)" \
             "a public header of a port needs the fixed-width types and those of lib only" |
         verdict "the public headers of the ports show nothing of what is under them"
     own_folder_only $lib | verdict "lib: every header is in lib or public"
+    also=lib
+    own_folder_only $without | verdict "lib/without: every header is there, in lib or public"
+    also=/
+    for file in $without; do
+        module=${file##*/}
+        [ "$module" = absent.h ] || [ -f "lib/$module" ] || echo "$file stands in for no module of lib"
+        grep -n -E '"[^"]*(SELECT|INSERT|UPDATE|DELETE|PRAGMA) ' "$file" | sed "s|^|$file:|"
+    done | verdict "lib/without stands in for modules of lib, and holds no SQL"
     includes $lib $cli $port | grep -F 'cJSON.h' | grep -v -E '^(lib/decode\.c|cli/[a-z_]+\.c):' |
         verdict "cJSON is included by lib/decode.c and the command line only"
-    includes $public $lib | grep -F '<sqlite3.h>' | grep -v '^lib/include/busbar/sqlite.h:' |
+    includes $public $lib $without | grep -F '<sqlite3.h>' | grep -v '^lib/include/busbar/sqlite.h:' |
         verdict "lib sees sqlite3.h through busbar/sqlite.h only"
     for file in $lib; do
         module=${file##*/}
@@ -98,7 +108,7 @@ cli=$(find cli -name '*.[ch]')
     grep -n -E '"[^"]*(SELECT|INSERT INTO|UPDATE|DELETE FROM|PRAGMA) ' $cli | verdict "cli holds no SQL"
 
     # ---- all
-    includes $public $lib $port $cli $(find examples -name '*.[ch]') | grep -i -E '[<"/](tests|cmocka)' |
+    includes $public $lib $without $port $cli $(find examples -name '*.[ch]') | grep -i -E '[<"/](tests|cmocka)' |
         verdict "nothing depends on tests"
 }
 finish

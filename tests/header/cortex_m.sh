@@ -2,16 +2,21 @@
 # SPDX-License-Identifier: MIT
 # The core compiled for Cortex-M: from C11 and the headers of SQLite and cJSON alone, so that no header of an operating
 # system is found by accident. Prints what each file takes, what a program carries that publishes, dispatches, relays and
-# steps, and which functions it needs from others; holds the goal for the size of that code.
-# Usage: cortex_m.sh SOURCE-DIRECTORY [FLAGS]   (FLAGS lead to sqlite3.h and cjson/cJSON.h)
+# steps, with everything, without each part that may be left out, and without all of them, and which functions it needs from
+# others; holds the goals for the size of that code.
+# Usage: cortex_m.sh SOURCE-DIRECTORY FLAGS MODULES [PART=MODULES...]
+#   FLAGS lead to sqlite3.h and cjson/cJSON.h. MODULES are files of lib/ that every library has, and those that a part has
+#   beside them; without the part, the files of the same names in lib/without/ stand in. All as in lib/meson.build.
 . "${0%/*}/lib.sh"
-cd "${1:?usage: $0 SOURCE-DIRECTORY [FLAGS]}" || exit 1
-flags=${2-}
+cd "${1:?usage: $0 SOURCE-DIRECTORY FLAGS MODULES [PART=MODULES...]}" || exit 1
+flags=$2
+always=$3
+shift 3
+optional=$(for part in "$@"; do echo "${part#*=}"; done)
 tool=arm-none-eabi
 cpu=cortex-m4
-code_limit=$((48 * 1024))
-# What the limit does not name: scheduling, filters, inline handlers, outcome events, the search for poison.
-beyond='filter inline later poison schedule sequel suspicion'
+reduced_limit=$((48 * 1024)) # publishing, dispatch, relaying and encoding, without the parts
+full_limit=$((72 * 1024))    # with all of them
 
 command -v $tool-gcc >/dev/null 2>&1 || {
     echo "skipped: there is no $tool-gcc"
@@ -33,14 +38,16 @@ libc=$(echo '#include <string.h>' | $tool-gcc -E -M - | tr ' ' '\n' | grep '/str
 }
 libc=$(cd "${libc%/*}" && pwd)
 
-compile() { # CPU FILE...: objects, dependencies and stack figures in $work/o
+compile() { # CPU FOLDER FILE...: objects, dependencies and stack figures in $work/FOLDER
     cpu_wanted=$1
-    shift
+    folder=$work/$2
+    shift 2
+    mkdir -p "$folder"
     for file in "$@"; do
         name=${file##*/}
         $tool-gcc -std=c11 -pedantic -Wall -Wextra -Werror -Os -DNDEBUG -mcpu="$cpu_wanted" -mthumb -ffunction-sections \
             -fdata-sections -fstack-usage -nostdinc -isystem "$compiler" -isystem "$libc" \
-            -isystem "$work/include" -I lib/include -MD -MF "$work/o/${name%.c}.d" -c "$file" -o "$work/o/${name%.c}.o" 2>&1
+            -isystem "$work/include" -I lib/include -I lib -MD -MF "$folder/${name%.c}.d" -c "$file" -o "$folder/${name%.c}.o" 2>&1
     done
 }
 
@@ -53,35 +60,64 @@ sizes() { # OBJECT: "code constants data bss"
         END { print code + 0, constants + 0, data + 0, bss + 0 }'
 }
 
+objects() { # FOLDER FILE...
+    folder=$1
+    shift
+    for file in "$@"; do
+        echo "$work/$folder/${file%.c}.o"
+    done
+}
+
 # What a program carries that calls these: the linker leaves out what they do not reach.
-carried() {
+carried() { # OBJECT...
     # shellcheck disable=SC2046 # this is a list
     $tool-ld --gc-sections --unresolved-symbols=ignore-all -e busbar_open \
         $(printf -- '-u %s ' busbar_close busbar_kind_register busbar_publish busbar_subscribe busbar_route_add busbar_step) \
-        -o "$work/carried" "$work"/o/*.o && sizes "$work/carried"
+        -o "$work/carried" "$@" && sizes "$work/carried"
+}
+
+# The objects of a library: with all parts but the one named, with all (-), or with none (+).
+library() { # WITHOUT PART=MODULES...
+    left_out=$1
+    shift
+    # shellcheck disable=SC2086 # these are lists
+    objects o $always
+    for part in "$@"; do
+        folder=o
+        [ "$left_out" != "${part%%=*}" ] && [ "$left_out" != + ] || folder=without
+        # shellcheck disable=SC2086
+        objects $folder ${part#*=}
+    done
 }
 
 # The smaller processor first; the files stay there for what is looked at below.
 for other in cortex-m0plus $cpu; do
-    compile $other lib/*.c | verdict "compiles for $other"
+    # shellcheck disable=SC2046,SC2086 # these are lists
+    {
+        compile $other o $(printf 'lib/%s ' $always $optional)
+        compile $other without $(printf 'lib/without/%s ' $optional)
+    } | verdict "compiles for $other"
     [ ! -e "$work/failed" ] || finish
-    carried >"$work/carried.$other"
+    for left_out in - +; do
+        # shellcheck disable=SC2046
+        carried $(library $left_out "$@") >"$work/carried.$other.$left_out"
+    done
 done
 
 # ---- the headers
-sed 's/^[^:]*://; s/\\$//' "$work"/o/*.d | tr -s ' ' '\n' | grep '\.h$' | sort -u | while read -r header; do
+sed 's/^[^:]*://; s/\\$//' "$work"/*/*.d | tr -s ' ' '\n' | grep '\.h$' | sort -u | while read -r header; do
     folder=$(cd "${header%/*}" && pwd)
     echo "$folder/${header##*/}"
 done | sed "s|^$libc/|C library: |; s|^$compiler/|compiler: |; s|^$(pwd)/lib/|lib: |; s|^$work/include/|copied: |" |
     sort -u >"$work/headers"
-grep -v -E '^(lib: (include/busbar/)?[a-z0-9_]+\.h|copied: (sqlite3|cjson/cJSON)\.h|compiler: std(arg|bool|def|int)\.h)$' \
+grep -v -E '^(lib: (include/busbar/|without/)?[a-z0-9_]+\.h|copied: (sqlite3|cjson/cJSON)\.h|compiler: std(arg|bool|def|int)\.h)$' \
     "$work/headers" |
     grep -v -E '^C library: (assert|stdint|stdlib|string|_ansi|newlib|_newlib_version|machine/[a-z_]+)\.h$' |
     grep -v -E '^C library: sys/(_types|_intsup|_stdint|cdefs|config|features|lock|reent|string)\.h$' |
     sed 's/$/ is not of the few headers that the core may reach/' | verdict "only headers of C11, SQLite and cJSON are reached"
 
 # ---- what others must bring
-$tool-nm -u "$work"/o/*.o | awk '$1 == "U" { print $2 }' | grep -v '^bb_\|^busbar_' | sort -u >"$work/needs"
+$tool-nm -u "$work"/o/*.o "$work"/without/*.o | awk '$1 == "U" { print $2 }' | grep -v '^bb_\|^busbar_' | sort -u >"$work/needs"
 {
     sed -n '/define BUSBAR_SQLITE_ROUTINES/,/^#/s/[^a-z0-9_]/ /gp' lib/include/busbar/sqlite.h | tr -s ' ' '\n' | grep '^sqlite3_'
     printf '%s\n' cJSON_Delete cJSON_ParseWithLength calloc free malloc realloc \
@@ -101,10 +137,20 @@ done | awk '
     END { printf "# %-20s %8d %10d %6d %6d\n", "sum", code, constants, data, bss; exit data + bss > 0 }' >"$work/table" ||
     echo "there is writable data; see the table" | verdict "no file has writable data"
 cat "$work/table"
-echo "# carried by a program that publishes, dispatches, relays and steps:"
+echo "# carried by a program that publishes, dispatches, relays and steps; with all parts, and with none:"
 for other in cortex-m0plus $cpu; do
-    # shellcheck disable=SC2046 # four figures
-    printf '# %-20s %8d %10d %6d %6d\n' $other $(cat "$work/carried.$other")
+    for left_out in - +; do
+        # shellcheck disable=SC2046 # four figures
+        printf '# %-18s %s %8d %10d %6d %6d\n' "$other" $left_out $(cat "$work/carried.$other.$left_out")
+    done
+done
+echo "# code and constants that it does not carry without one of them:"
+read -r all_code all_constants rest <"$work/carried.$cpu.-"
+for part in "$@"; do
+    # shellcheck disable=SC2046
+    carried $(library "${part%%=*}" "$@") | while read -r code constants rest; do
+        printf '# %-20s %8d %10d\n' "${part%%=*}" $((all_code - code)) $((all_constants - constants))
+    done
 done
 # What they take from the heap; a route has windows of 2 x (window + group) + 2 entries in each lane besides.
 printf '#include "%s"\n' route.h subscription.h >"$work/structs.c"
@@ -119,15 +165,11 @@ echo "# largest stack frames:"
 cat "$work"/o/*.su | sort -t "$(printf '\t')" -k 2,2 -r -n | head -n 5 | awk -F '[:\t]' '{ printf "# %-40s %6d\n", $4, $5 }'
 echo "# needs: $(grep -v '^sqlite3_' "$work/needs" | tr '\n' ' ')"
 
-read -r code constants rest <"$work/carried.$cpu"
-more=0
-for module in $beyond; do
-    # shellcheck disable=SC2046 # four figures
-    set -- $(sizes "$work/o/$module.o")
-    more=$((more + $1))
-done
-echo "# of these for $beyond: $more"
-code=$((code - more))
-{ [ "$code" -le "$code_limit" ] || echo "it is $code bytes; $constants more are constants, and $rest are data and bss"; } |
-    verdict "publishing, dispatch, relaying and encoding are below $code_limit bytes of code"
+hold() { # -|+ LIMIT NAME
+    read -r code constants rest <"$work/carried.$cpu.$1"
+    { [ "$code" -le "$2" ] || echo "it is $code bytes; $constants more are constants, and $rest are data and bss"; } |
+        verdict "$3 below $2 bytes of code"
+}
+hold + $reduced_limit "without its parts the bus publishes, dispatches, relays and encodes"
+hold - $full_limit "with all of them it does"
 finish

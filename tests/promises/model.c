@@ -7,6 +7,8 @@
 #include <string.h>
 
 const char *const model_types[MODEL_TYPES] = {"a.x", "a.y", "b.x", "b.y", "c.done"};
+#define LATE_MS 5 /* between the look at the clock and the handler */
+
 const busbar_retry model_own_retry = {.base_ms = 20, .cap_ms = 20, .max_attempts = 2, .jitter = BUSBAR_JITTER_NONE};
 
 void model_fault(model *m, const model_consumer *c, int lane, int64_t seq, const char *text)
@@ -36,13 +38,6 @@ static void *grow(void *array, int64_t *capacity, int64_t needed, size_t size)
     memset(bytes + (size_t)*capacity * size, 0, (size_t)(larger - *capacity) * size);
     *capacity = larger;
     return bytes;
-}
-
-void model_publish(model *m, int lane, model_event event)
-{
-    model_log *log = &m->log[lane];
-    log->events = grow(log->events, &log->capacity, log->head + 1, sizeof *log->events);
-    log->events[++log->head] = event;
 }
 
 /* ---- Small questions ---- */
@@ -146,11 +141,54 @@ static void remove_open(const model *m, model_consumer *c, size_t index, model_f
     l->delivered += fate == MODEL_DONE;
     l->dead += fate == MODEL_DEAD || fate == MODEL_DROPPED;
     l->dropped += fate == MODEL_DROPPED;
+    l->expired += fate == MODEL_EXPIRED;
     l->held[event_at(m, gone.lane, gone.seq)->key] = m->log[gone.lane].head;
     c->open_count--;
     memmove(&c->open[index], &c->open[index + 1], (c->open_count - index) * sizeof c->open[0]);
     if (!gone.parked)
         release(m, c, &gone);
+}
+
+/* ---- Publishing and eviction ---- */
+
+/* Messages on their way are settled for nobody: their events count as evicted. */
+static void drop_flights(const model *m, model_lane *l, int lane, int64_t until)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < l->flight_count; i++) {
+        if (l->flight[i].seq > until)
+            l->flight[kept++] = l->flight[i];
+        else
+            l->held[event_at(m, lane, l->flight[i].seq)->key] = m->log[lane].head;
+    }
+    l->flight_count = kept;
+}
+
+static void evict(model *m, model_consumer *c, int lane, int64_t until)
+{
+    model_lane *l = &c->lane[lane];
+    while (l->cursor < until) {
+        int64_t seq = ++l->cursor;
+        set_fate(c, lane, seq, MODEL_EVICTED);
+        l->evicted++;
+    }
+    drop_flights(m, l, lane, until);
+    l->sent = l->sent < until ? until : l->sent;
+}
+
+void model_publish(model *m, int lane, model_event event)
+{
+    model_log *log = &m->log[lane];
+    log->events = grow(log->events, &log->capacity, log->head + 1, sizeof *log->events);
+    log->events[++log->head] = event;
+}
+
+void model_evicted(model *m, int lane, int64_t until)
+{
+    for (int i = 0; i < MODEL_CONSUMERS; i++) {
+        if (m->consumers[i].lane[lane].cursor < until)
+            evict(m, &m->consumers[i], lane, until);
+    }
 }
 
 static const busbar_retry *policy_of(const model *m, const model_consumer *c, int lane, int64_t seq)
@@ -192,6 +230,21 @@ static void fail(model *m, model_consumer *c, size_t index, busbar_verdict verdi
         remove_open(m, c, index, MODEL_DEAD);
 }
 
+/* Its time is over for certain, whatever was known of the time between boots. */
+static bool may_expire(const model *m, int lane, int64_t seq)
+{
+    const model_event *e = event_at(m, lane, seq);
+    return e->ttl_ms != 0 && m->total_ms - e->born_ms >= (int64_t)e->ttl_ms - 1;
+}
+
+/* Within a boot nobody gets what is too late. */
+static void check_late(model *m, const model_consumer *c, int lane, int64_t seq)
+{
+    const model_event *e = event_at(m, lane, seq);
+    if (e->ttl_ms != 0 && e->boot == m->boot && m->total_ms - e->born_ms > (int64_t)e->ttl_ms + LATE_MS)
+        model_fault(m, c, lane, seq, "handed over after its time");
+}
+
 /* May an open event be handed over now? */
 static void check_trial(model *m, const model_consumer *c, size_t index)
 {
@@ -227,6 +280,7 @@ void model_handled(model *m, model_consumer *c, int lane, int64_t seq, uint32_t 
 {
     size_t index = model_find(c, lane, seq);
     uint32_t before = index == SIZE_MAX ? 0 : c->open[index].attempts;
+    check_late(m, c, lane, seq);
     if (attempt != before + 1)
         model_fault(m, c, lane, seq, "has another number of attempts");
     if (index != SIZE_MAX) {
@@ -258,6 +312,20 @@ void model_answered(model *m, model_consumer *c, int lane, int64_t seq, busbar_v
     remove_open(m, c, index, MODEL_DONE);
     if (c->sequel)
         model_publish(m, lane, (model_event){.type = 4, .key = event_at(m, lane, seq)->key});
+}
+
+static void expire_unreached(model *m, model_consumer *c, int lane, int64_t seq)
+{
+    if (seq <= c->lane[lane].cursor) {
+        model_fault(m, c, lane, seq, "was finished, and expires");
+        return;
+    }
+    walk(m, c, lane, seq - 1);
+    c->lane[lane].cursor = seq;
+    if (!model_wants(m, c, lane, seq))
+        model_fault(m, c, lane, seq, "is not wanted, and expires");
+    set_fate(c, lane, seq, MODEL_EXPIRED);
+    c->lane[lane].expired++;
 }
 
 /* ---- Routes ---- */
@@ -295,7 +363,8 @@ static bool flight_holds_up(const model *m, const model_consumer *c, int lane, i
     const model_lane *l = &c->lane[lane];
     for (size_t i = 0; i < l->flight_count && l->flight[i].seq < seq; i++) {
         model_message message = l->flight[i].message;
-        bool matters = comes_again(message) || (!failed_only && unsettled(message));
+        bool late = message == MODEL_LOST && may_expire(m, lane, l->flight[i].seq);
+        bool matters = comes_again(message) || (!failed_only && unsettled(message) && !late);
         if (matters && holds_up(m, c, lane, l->flight[i].seq, seq))
             return true;
     }
@@ -310,6 +379,10 @@ static void look(model *m, model_consumer *c, int lane, int64_t until)
         int64_t seq = ++l->sent;
         if (!model_wants(m, c, lane, seq))
             continue;
+        if (may_expire(m, lane, seq)) {
+            add_flight(l, seq, MODEL_LATE);
+            continue;
+        }
         uint8_t key = event_at(m, lane, seq)->key;
         bool held = flight_holds_up(m, c, lane, seq, true) || open_holds_up(m, c, lane, seq) || seq <= l->held[key];
         if (c->order != BUSBAR_ORDER_KEY || key == 0 || !held)
@@ -338,6 +411,7 @@ void model_sent(model *m, model_consumer *c, int lane, int64_t seq)
 {
     size_t index = model_find(c, lane, seq);
     model_flight *flight = find_flight(&c->lane[lane], seq);
+    check_late(m, c, lane, seq);
     if (index != SIZE_MAX) {
         check_trial(m, c, index);
         if (c->open[index].message != MODEL_NO_MESSAGE && c->open[index].message != MODEL_LOST)
@@ -350,6 +424,30 @@ void model_sent(model *m, model_consumer *c, int lane, int64_t seq)
     } else {
         send_first(m, c, lane, seq);
     }
+}
+
+static void expire_on_route(model *m, model_consumer *c, int lane, int64_t seq)
+{
+    if (c->lane[lane].sent < seq)
+        look(m, c, lane, seq);
+    model_flight *flight = find_flight(&c->lane[lane], seq);
+    if (!flight || (flight->message != MODEL_LATE && flight->message != MODEL_LOST))
+        model_fault(m, c, lane, seq, "expires, but it was sent or is not wanted");
+    else
+        flight->message = MODEL_TOLD_LATE;
+}
+
+void model_expired(model *m, model_consumer *c, int lane, int64_t seq)
+{
+    size_t index = model_find(c, lane, seq);
+    if (!may_expire(m, lane, seq))
+        model_fault(m, c, lane, seq, "expires before its time");
+    else if (index != SIZE_MAX)
+        remove_open(m, c, index, MODEL_EXPIRED);
+    else if (c->route)
+        expire_on_route(m, c, lane, seq);
+    else
+        expire_unreached(m, c, lane, seq);
 }
 
 void model_settled(model *m, model_consumer *c, int lane, int64_t seq, model_message message, uint32_t after_ms)
@@ -434,6 +532,12 @@ static void record_first(model *m, model_consumer *c, int lane, const model_flig
     case MODEL_SENT:
         model_fault(m, c, lane, flight->seq, "the cursor passed it without an acknowledgement");
         break;
+    case MODEL_LATE:
+        model_fault(m, c, lane, flight->seq, "was passed over");
+        break;
+    case MODEL_TOLD_LATE:
+        remove_open(m, c, index, MODEL_EXPIRED);
+        break;
     case MODEL_PASSED:
     case MODEL_NO_MESSAGE:
     default:
@@ -499,7 +603,7 @@ void model_recorded(model *m, model_consumer *c, size_t index, bool there, uint3
 bool model_can_replay(const model *m, const model_consumer *c, int lane, int64_t seq)
 {
     model_fate fate = model_fate_of(c, lane, seq);
-    bool finished = fate == MODEL_DONE || fate == MODEL_DROPPED || fate == MODEL_UNWANTED;
+    bool finished = fate == MODEL_DONE || fate == MODEL_DROPPED || fate == MODEL_UNWANTED || fate == MODEL_EXPIRED;
     return seq <= c->lane[lane].cursor && finished && wants_lane(c, lane) &&
            (c->types & (1u << event_at(m, lane, seq)->type)) != 0;
 }

@@ -18,6 +18,9 @@ typedef struct model_event {
     uint8_t type;
     uint8_t key; /* 0: none */
     bool own_policy;
+    uint32_t ttl_ms; /* only without a key; 0: none */
+    int boot;
+    int64_t born_ms; /* counted over boots */
 } model_event;
 
 /* What is known of an event for one consumer, beside what is open. */
@@ -27,7 +30,9 @@ typedef enum model_fate {
     MODEL_OPEN, /* waits for retry, or is parked */
     MODEL_DONE,
     MODEL_DEAD,
-    MODEL_DROPPED
+    MODEL_DROPPED,
+    MODEL_EVICTED,
+    MODEL_EXPIRED
 } model_fate;
 
 /* A message of a route whose outcome is not recorded. */
@@ -38,7 +43,9 @@ typedef enum model_message {
     MODEL_ACKED,
     MODEL_REFUSED,      /* to be tried again */
     MODEL_REFUSED_DEAD, /* for ever */
-    MODEL_PASSED        /* parked without having been sent */
+    MODEL_PASSED,       /* parked without having been sent */
+    MODEL_LATE,         /* not sent, because its time is over: that is still to be told */
+    MODEL_TOLD_LATE
 } model_message;
 
 typedef struct model_open {
@@ -64,7 +71,7 @@ typedef struct model_flight {
 typedef struct model_lane {
     int64_t cursor; /* everything up to here has a fate, and it is recorded */
     int64_t sent;   /* a route has looked at everything up to here */
-    int64_t filtered, delivered, dead, dropped, replayed;
+    int64_t filtered, delivered, dead, dropped, replayed, evicted, expired;
     uint8_t *fates; /* by seq */
     int64_t
         held[MODEL_KEYS]; /* up to here events of the key may have been parked, though nothing holds them any more */
@@ -98,8 +105,9 @@ typedef struct model {
     model_log log[BUSBAR_LANE_COUNT];
     model_consumer consumers[MODEL_CONSUMERS];
     int boot;
-    int64_t now_ms;  /* of the boot; whoever calls sets it */
-    char fault[400]; /* "": nothing that was not allowed has happened */
+    int64_t now_ms;   /* of the boot; whoever calls sets it */
+    int64_t total_ms; /* and this, over all boots */
+    char fault[400];  /* "": nothing that was not allowed has happened */
 } model;
 
 /* The policy of events that bring their own. */
@@ -107,11 +115,16 @@ extern const busbar_retry model_own_retry;
 
 void model_free(model *m);
 void model_publish(model *m, int lane, model_event event);
+/* Between two steps, when no worker has anything in hand but a route its window: everything up to there is not in the log any more. */
+void model_evicted(model *m, int lane, int64_t until);
 bool model_wants(const model *m, const model_consumer *c, int lane, int64_t seq);
 
 /* A handler is called; and what it answers. */
 void model_handled(model *m, model_consumer *c, int lane, int64_t seq, uint32_t attempt);
 void model_answered(model *m, model_consumer *c, int lane, int64_t seq, busbar_verdict verdict, uint32_t after_ms);
+
+/* It is told that its time was over. */
+void model_expired(model *m, model_consumer *c, int lane, int64_t seq);
 
 /* A route sends; its message is answered (MODEL_ACKED, MODEL_REFUSED, MODEL_REFUSED_DEAD); its link is lost. */
 void model_sent(model *m, model_consumer *c, int lane, int64_t seq);

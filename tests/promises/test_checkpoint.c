@@ -47,7 +47,7 @@ static busbar_verdict accept_event(busbar *bus, const busbar_record *event, busb
     return BUSBAR_DONE;
 }
 
-static void site_open(site *s, const busbar_sqlite *routines, bool guarded)
+static void site_open_within(site *s, const busbar_sqlite *routines, bool guarded, uint64_t max_bytes)
 {
     static const busbar_handler handler = {.size = sizeof handler, .name = "h", .pattern = "#", .fn = accept_event};
     sync_vfs_register();
@@ -62,9 +62,15 @@ static void site_open(site *s, const busbar_sqlite *routines, bool guarded)
         sql(s->worker_db, "PRAGMA wal_autocheckpoint=0");
         options.checkpoint_db = s->checkpoint_db;
     }
+    options.max_bytes = max_bytes;
     assert_int_equal(busbar_open(&s->worker, s->worker_db, &options, NULL), BUSBAR_OK);
     assert_code(s->worker, busbar_subscribe(s->worker, &handler, 1), BUSBAR_OK);
     sync_vfs_reset();
+}
+
+static void site_open(site *s, const busbar_sqlite *routines, bool guarded)
+{
+    site_open_within(s, routines, guarded, 0);
 }
 
 static void site_close(site *s)
@@ -107,6 +113,21 @@ static void with_the_race_the_worker_checkpoints_under_the_write_lock(void **unu
     assert_true(sync_vfs_counts().database_writes > 0);
     assert_int_equal(sync_vfs_counts().unlocked_writes, 0);
     assert_in_range(wal_bytes(&s), 500 * FRAME_BYTES, 700 * FRAME_BYTES); /* begun anew again and again */
+    site_close(&s);
+}
+
+/* P9: the WAL must stay within what a limit leaves it. */
+static void with_a_limit_the_worker_checkpoints_earlier(void **unused)
+{
+    busbar_sqlite routines = BUSBAR_SQLITE_ROUTINES;
+    site s;
+    (void)unused;
+    routines.libversion_number = version_with_race;
+    site_open_within(&s, &routines, true, 2 * 1024 * 1024);
+    run_application(&s, 1500);
+    assert_true(sync_vfs_counts().database_writes > 0);
+    assert_int_equal(sync_vfs_counts().unlocked_writes, 0);
+    assert_in_range(wal_bytes(&s), 20 * FRAME_BYTES, 2 * 1024 * 1024 / 8);
     site_close(&s);
 }
 
@@ -254,6 +275,7 @@ static void a_connection_cannot_be_its_own_second(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(with_a_limit_the_worker_checkpoints_earlier),
         cmocka_unit_test(with_the_race_the_worker_checkpoints_under_the_write_lock),
         cmocka_unit_test(without_the_second_connection_checkpoints_hold_no_lock),
         cmocka_unit_test(without_the_race_checkpoints_are_left_to_sqlite),

@@ -374,6 +374,84 @@ static void p12_any_allocation_may_fail(void **unused)
     assert_true(n > 10);
 }
 
+/* ---- A transaction of the bus that cannot be rolled back ---- */
+
+static bool refuses_rollback; /* as for want of memory: a statement that must be prepared again */
+static bool refuses_append;
+
+static int step_badly(sqlite3_stmt *stmt)
+{
+    const char *text = sqlite3_sql(stmt);
+    bool bad = (refuses_rollback && strcmp(text, "ROLLBACK") == 0) ||
+               (refuses_append && strncmp(text, "INSERT INTO main.busbar_log", 27) == 0);
+    fault.native = bad ? SQLITE_NOMEM : SQLITE_OK;
+    return bad ? SQLITE_NOMEM : sqlite3_step(stmt);
+}
+
+static void open_badly(history *h)
+{
+    memset(h, 0, sizeof *h);
+    memset(&fault, 0, sizeof fault);
+    h->routines = (busbar_sqlite)BUSBAR_SQLITE_ROUTINES;
+    h->routines.step = step_badly;
+    h->routines.extended_errcode = extended_errcode;
+    h->routines.errmsg = errmsg;
+    fixture_open_with(&h->f, (busbar_options){.sqlite = &h->routines});
+    publish(h->f.bus, "a.b");
+}
+
+/* Publishes outside of any transaction, which fails half-way, and its transaction stays open. */
+static void leave_open(history *h)
+{
+    busbar_event event = event_of("a.new");
+    refuses_rollback = refuses_append = true;
+    assert_code(h->f.bus, busbar_publish(h->f.bus, &event, NULL), BUSBAR_ENOMEM);
+    refuses_rollback = refuses_append = false;
+    assert_false(sqlite3_get_autocommit(h->f.db));
+}
+
+static void p1_what_is_left_open_is_undone_before_anything_else(void **unused)
+{
+    static history h;
+    busbar_kind kind;
+    const busbar_kind_desc desc = {.size = sizeof desc, .type = "a.e"};
+    (void)unused;
+    open_badly(&h);
+    leave_open(&h);
+    assert_code(h.f.bus, busbar_migrate(h.f.bus), BUSBAR_EROLLEDBACK);
+    assert_true(sqlite3_get_autocommit(h.f.db));
+    leave_open(&h);
+    assert_code(h.f.bus, busbar_kind_register(h.f.bus, &desc, &kind), BUSBAR_EROLLEDBACK);
+    assert_true(sqlite3_get_autocommit(h.f.db));
+    publish(h.f.bus, "a.b");
+    assert_int_equal(sql_integer(h.f.db, "SELECT count(*) FROM busbar_events"), 2);
+    leave_open(&h);
+    assert_code(h.f.bus, busbar_close(h.f.bus), BUSBAR_OK);
+    assert_true(sqlite3_get_autocommit(h.f.db));
+    h.f.bus = NULL;
+    fixture_close(&h.f);
+}
+
+/* The application has ended it, and begun its own: SQLite cannot tell whose it is. Whatever is done to it is said. */
+static void p1_a_transaction_that_may_be_the_applications_is_not_undone_in_silence(void **unused)
+{
+    static history h;
+    busbar_event event = event_of("a.b");
+    (void)unused;
+    open_badly(&h);
+    leave_open(&h);
+    sql(h.f.db, "ROLLBACK; BEGIN; INSERT INTO state VALUES ('pump', 1)");
+    assert_code(h.f.bus, busbar_publish(h.f.bus, &event, NULL), BUSBAR_EROLLEDBACK);
+    assert_true(sqlite3_get_autocommit(h.f.db));
+    assert_int_equal(sql_integer(h.f.db, "SELECT count(*) FROM busbar_events"), 1);
+    leave_open(&h);
+    sql(h.f.db, "ROLLBACK; BEGIN"); /* of one that has written nothing yet it can: this is not the bus's */
+    publish(h.f.bus, "a.b");
+    sql(h.f.db, "COMMIT");
+    assert_int_equal(sql_integer(h.f.db, "SELECT count(*) FROM busbar_events"), 2);
+    fixture_close(&h.f);
+}
+
 static int64_t stride = 5;
 
 static void sweep(int code, bool rolls_back)
@@ -405,6 +483,8 @@ int main(int argc, char **argv)
         stride = strtoll(argv[1], NULL, 10);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(p12_any_allocation_may_fail),
+        cmocka_unit_test(p1_what_is_left_open_is_undone_before_anything_else),
+        cmocka_unit_test(p1_a_transaction_that_may_be_the_applications_is_not_undone_in_silence),
         cmocka_unit_test(p12_any_call_of_sqlite_may_fail),
         cmocka_unit_test(p12_any_call_of_sqlite_may_fail_and_roll_back),
     };

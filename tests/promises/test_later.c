@@ -533,13 +533,66 @@ static void the_time_to_live_runs_from_when_it_is_due(void **unused)
     absolute.ttl_ms = INT64_MAX;
     put(f.bus, &absolute);
     assert_int_equal(sql_integer(f.db, "SELECT ttl_ms FROM busbar_later"), 500);
-    busbar_sim_advance(f.sim, 11 * SECOND_US); /* nobody stepped for a second */
+    busbar_sim_advance(f.sim, 10200000); /* nobody stepped for a while */
     settle(&f, 100);
     assert_in_range(s.ttl_ms, 10500, 10501); /* the log counts from the publishing */
     busbar_sim_advance(f.sim, 11 * SECOND_US);
     settle(&f, 100);
-    assert_true(s.ttl_ms == INT64_MAX);
+    assert_string_equal(s.text, "later.a later.b ");
+    assert_true(sql_integer(f.db, "SELECT ttl_ms FROM busbar_log_normal WHERE seq = 2") == INT64_MAX);
+    assert_int_equal(s.ttl_ms, 0); /* for ever */
     fixture_close(&f);
+}
+
+static void the_time_to_live_of_a_kind_runs_from_then_too(void **unused)
+{
+    (void)unused;
+    fixture f;
+    seen s = {.calls = 0};
+    busbar_kind kind;
+    const busbar_kind_desc desc = {.size = sizeof desc, .type = "later.a", .ttl_ms = 1000};
+    fixture_open(&f);
+    subscribe(&f, &s);
+    assert_code(f.bus, busbar_kind_register(f.bus, &desc, &kind), BUSBAR_OK);
+    busbar_event event = delayed("later.a", HOUR_MS);
+    put(f.bus, &event);
+    busbar_sim_advance(f.sim, HOUR_US + 100000);
+    settle(&f, 10);
+    assert_string_equal(s.text, "later.a ");
+    put(f.bus, &event);
+    sql(f.db, "BEGIN IMMEDIATE; UPDATE busbar_later SET due_ms = due_ms - 2000; COMMIT"); /* due too long ago */
+    busbar_sim_advance(f.sim, HOUR_US);
+    settle(&f, 10);
+    assert_int_equal(s.calls, 1);
+    assert_int_equal(progress_of(f.bus, "h", BUSBAR_NORMAL).expired, 1);
+    fixture_close(&f);
+}
+
+/* The time before it was due is none of its life, however well it is known. */
+static void after_a_reboot_the_time_to_live_runs_from_when_it_is_due(void **unused)
+{
+    (void)unused;
+    const busbar_clock_quality qualities[] = {BUSBAR_CLOCK_UNKNOWN, BUSBAR_CLOCK_ESTIMATED, BUSBAR_CLOCK_TRUSTED};
+    for (int i = 0; i < 3; i++) {
+        fixture f;
+        seen s = {.calls = 0};
+        fixture_open(&f);
+        subscribe(&f, &s);
+        busbar_event event = delayed("later.a", HOUR_MS);
+        event.ttl_ms = 60000;
+        put(f.bus, &event);
+        settle(&f, 10);
+        reboot(&f, &s, qualities[i]);
+        settle(&f, 10);
+        pass(&f, HOUR_US - 5 * SECOND_US);
+        for (int second = 0; second < 20; second++) {
+            busbar_sim_advance(f.sim, SECOND_US);
+            step(&f);
+        }
+        assert_int_equal(s.calls, 1);
+        assert_int_equal(progress_of(f.bus, "h", BUSBAR_NORMAL).expired, 0);
+        fixture_close(&f);
+    }
 }
 
 /* ---- P1, P5 ---- */
@@ -887,6 +940,8 @@ int main(void)
         cmocka_unit_test(many_are_measured_anew_and_brought_forward_in_pieces),
         cmocka_unit_test(a_reboot_costs_one_write),
         cmocka_unit_test(the_time_to_live_runs_from_when_it_is_due),
+        cmocka_unit_test(the_time_to_live_of_a_kind_runs_from_then_too),
+        cmocka_unit_test(after_a_reboot_the_time_to_live_runs_from_when_it_is_due),
         cmocka_unit_test(p1_a_rollback_leaves_nothing),
         cmocka_unit_test(p5_a_made_id_is_never_made_again),
         cmocka_unit_test(p5_it_is_found_by_its_id_while_it_waits_and_afterwards),

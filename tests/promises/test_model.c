@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The bus against a reference model (model.h): random publishing, verdicts, refusals, acknowledgements out of order, lost links,
- * restarts, crashes, reboots, acts and changes of order and lanes. P3 (a route moves on only by acknowledgement), P4 (order),
+ * restarts, crashes, reboots, acts, eviction, expiry and changes of order and lanes. P3 (a route moves on only by acknowledgement), P4 (order),
  * P8 (counters), P9 (retry and dead letters). 100,000 steps, or as many as the first argument says; the seed is printed, and
  * MODEL_SEED plays it again.
  */
@@ -10,12 +10,16 @@
 #include <unistd.h>
 
 #include "fixture.h"
+#include "ledger.h"
 #include "model.h"
 
 #define STEPS_DEFAULT 100000
 #define FLYING_MAX    16
 #define BACKLOG_MAX   2000
 #define OPEN_ENOUGH   500
+#define BULK_MAX      25
+
+static int step_count = STEPS_DEFAULT;
 
 typedef struct run run;
 
@@ -25,6 +29,7 @@ typedef struct letter {
     int64_t seq;
     model_message state;
     uint32_t after_ms;
+    bool gap; /* tells of what was lost: of no event */
 } letter;
 
 /* The peer of a route. */
@@ -36,6 +41,7 @@ typedef struct peer {
     size_t flying_count;
     letter settled[FLYING_MAX];
     size_t settled_count;
+    ledger book; /* of the gaps that it got */
 } peer;
 
 typedef struct party {
@@ -54,6 +60,7 @@ struct run {
     bool quiet; /* everything goes well from now on */
     bool dead;  /* the process has ended: what its bus still does is nobody's */
     int64_t started_ms;
+    int64_t before_ms; /* what the boots before have lasted */
     party handlers[MODEL_CONSUMERS];
     peer peers[MODEL_CONSUMERS];
     sqlite3_stmt *cursors;
@@ -80,6 +87,12 @@ static bool percent(run *r, uint32_t of_hundred)
 static int64_t clock_ms(const run *r)
 {
     return (int64_t)(r->f.options.port->mono_us(r->f.options.port->ctx) / 1000);
+}
+
+static void tell_time(run *r)
+{
+    r->m.now_ms = clock_ms(r);
+    r->m.total_ms = r->before_ms + r->m.now_ms;
 }
 
 static void check(const run *r)
@@ -198,6 +211,8 @@ static void compare_lane(run *r, const model_consumer *c)
     expect(r, c, lane, "dead", sqlite3_column_int64(s, 5), l->dead);
     expect(r, c, lane, "dropped", sqlite3_column_int64(s, 8), l->dropped);
     expect(r, c, lane, "replayed", sqlite3_column_int64(s, 9), l->replayed);
+    expect(r, c, lane, "evicted", evicted, l->evicted);
+    expect(r, c, lane, "expired", expired, l->expired);
     int64_t right = sqlite3_column_int64(s, 3) + sqlite3_column_int64(s, 4) + sqlite3_column_int64(s, 5) + expired +
                     evicted + open_in(c, lane) + head - sqlite3_column_int64(s, 2);
     expect(r, c, lane, "P8's left side", head - sqlite3_column_int64(s, 1) + sqlite3_column_int64(s, 9), right);
@@ -206,6 +221,7 @@ static void compare_lane(run *r, const model_consumer *c)
 /* Tells the model how far the consumer is, and compares everything. */
 static void compare(run *r, model_consumer *c)
 {
+    tell_time(r);
     int64_t now_ms = r->m.now_ms;
     r->m.now_ms = r->started_ms; /* what is recorded was so at some time of this step */
     sqlite3_bind_text(r->cursors, 1, c->name, -1, SQLITE_STATIC);
@@ -228,6 +244,43 @@ static void compare_all(run *r)
     check(r);
 }
 
+/* ---- Gaps ---- */
+
+/* The sum of a lane's records, but for those that the peer has got. */
+static int64_t untold(run *r, const model_consumer *c, int lane)
+{
+    int64_t sum = 0;
+    sqlite3_stmt *stmt;
+    assert_int_equal(sqlite3_prepare_v2(r->f.db,
+                                        "SELECT 'gap-' || coalesce(token, ''), count FROM busbar_gap WHERE lane = ?2"
+                                        " AND consumer = (SELECT id FROM busbar_consumer WHERE name = ?1)",
+                                        -1, &stmt, NULL),
+                     SQLITE_OK);
+    sqlite3_bind_text(stmt, 1, c->name, -1, SQLITE_STATIC);
+    sqlite3_bind_int(stmt, 2, lane);
+    while (sqlite3_step(stmt) == SQLITE_ROW) {
+        const ledger *told = &r->peers[c - r->m.consumers].book;
+        if (!c->route || !ledger_knows_gap(told, (const char *)sqlite3_column_text(stmt, 0)))
+            sum += sqlite3_column_int64(stmt, 1);
+    }
+    sqlite3_finalize(stmt);
+    return sum;
+}
+
+/* What a consumer has missed was told, or is still to be told: all of it, and nothing else. */
+static void compare_gaps(run *r)
+{
+    for (int i = 0; i < MODEL_CONSUMERS; i++) {
+        const model_consumer *c = &r->m.consumers[i];
+        for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
+            int64_t told = c->route ? r->peers[i].book.lanes[lane].lost_count : 0;
+            expect(r, c, lane, "what gaps tell of", told + untold(r, c, lane),
+                   c->lane[lane].evicted + c->lane[lane].expired);
+        }
+    }
+    check(r);
+}
+
 /* ---- Handlers ---- */
 
 static busbar_verdict handle(busbar *bus, const busbar_record *event, busbar_reason *reason, void *ctx)
@@ -243,12 +296,24 @@ static busbar_verdict handle(busbar *bus, const busbar_record *event, busbar_rea
     if (verdict != BUSBAR_DONE && percent(r, 25))
         reason->retry_after_ms = 1 + chance(r, 400);
     r->calls++;
-    r->m.now_ms = clock_ms(r);
+    tell_time(r);
     model_handled(&r->m, h->consumer, (int)event->lane, event->seq, event->attempt);
     if (strcmp(event->type, model_types[r->m.log[event->lane].events[event->seq].type]) != 0)
         model_fault(&r->m, h->consumer, (int)event->lane, event->seq, "has another type");
     model_answered(&r->m, h->consumer, (int)event->lane, event->seq, verdict, reason->retry_after_ms);
     return verdict;
+}
+
+static void observe(const busbar_observation *o, void *ctx)
+{
+    run *r = ctx;
+    if (o->what != BUSBAR_OBSERVED_EXPIRED || r->dead)
+        return;
+    tell_time(r);
+    for (int i = 0; i < MODEL_CONSUMERS; i++) {
+        if (strcmp(r->m.consumers[i].name, o->consumer) == 0)
+            model_expired(&r->m, &r->m.consumers[i], o->lane, o->seq);
+    }
 }
 
 /* ---- Peers ---- */
@@ -273,6 +338,32 @@ static bool read_message(const busbar_message *message, int *out_lane, int64_t *
     return false;
 }
 
+static int64_t number_after(const char *payload, const char *name)
+{
+    const char *at = strstr(payload, name);
+    assert_non_null(at);
+    return strtoll(at + strlen(name), NULL, 10);
+}
+
+/* A gap is answered as any message is, and no event. */
+static bool take_gap(peer *p, const busbar_message *message)
+{
+    static const char *const lanes[] = {"normal", "urgent", "bulk"};
+    char id[64];
+    int lane = 0;
+    char payload[2048];
+    snprintf(payload, sizeof payload, "%.*s", (int)message->payload_size_bytes, (const char *)message->payload);
+    if (!strstr(payload, "\"type\":\"busbar.gap\""))
+        return false;
+    while (strcmp(message->topic, lanes[lane]) != 0)
+        lane++;
+    assert_int_equal(sscanf(strstr(payload, "\"id\":\""), "\"id\":\"%60[^\"]", id), 1);
+    ledger_gap(&p->book, lane, id, number_after(payload, "\"from\":"), number_after(payload, "\"to\":"),
+               number_after(payload, "\"count\":"));
+    p->flying[p->flying_count++] = (letter){.token = message->token, .gap = true};
+    return true;
+}
+
 static busbar_send_result peer_send(void *ctx, const busbar_message *message, busbar_reason *reason)
 {
     peer *p = ctx;
@@ -281,11 +372,13 @@ static busbar_send_result peer_send(void *ctx, const busbar_message *message, bu
     int64_t seq;
     if (!p->told || !p->link || r->dead || p->flying_count + p->settled_count == FLYING_MAX)
         return BUSBAR_SEND_NOT_NOW;
+    if (take_gap(p, message))
+        return BUSBAR_SEND_ACCEPTED;
     assert_true(read_message(message, &lane, &seq));
     r->sends++;
     if (model_unrecorded(p->consumer)) /* or no more, since it was recorded in this step */
         compare(r, p->consumer);
-    r->m.now_ms = clock_ms(r);
+    tell_time(r);
     model_sent(&r->m, p->consumer, lane, seq);
     if (!r->quiet && chance(r, 200) == 0) {
         model_settled(&r->m, p->consumer, lane, seq, MODEL_REFUSED_DEAD, 0);
@@ -317,7 +410,8 @@ static void peer_poll(void *ctx, busbar_transport_event_fn *fn, void *fn_ctx)
         return;
     for (size_t i = 0; i < p->settled_count; i++) {
         const letter *s = &p->settled[i];
-        model_settled(&p->r->m, p->consumer, s->lane, s->seq, s->state, s->after_ms);
+        if (!s->gap)
+            model_settled(&p->r->m, p->consumer, s->lane, s->seq, s->state, s->after_ms);
         report(s, fn, fn_ctx);
     }
     p->settled_count = 0;
@@ -415,6 +509,7 @@ static void define_all(model *m)
     define(&m->consumers[3], "up", 0x1f, BUSBAR_ORDER_KEY, BUSBAR_JITTER_DECORRELATED);
     define(&m->consumers[4], "up2", 0x0c, BUSBAR_ORDER_NONE, BUSBAR_JITTER_FULL);
     m->consumers[0].sequel = true;
+    m->consumers[0].lanes = BUSBAR_LANES_NORMAL | BUSBAR_LANES_URGENT; /* so that a step evicts nothing */
     m->consumers[3].route = m->consumers[4].route = true;
     m->consumers[4].retry.max_attempts = BUSBAR_UNLIMITED;
 }
@@ -443,7 +538,7 @@ static void subscribe(run *r, int index, const char *pattern, busbar_delivery de
 static void add_route(run *r, int index, const busbar_filter *filter)
 {
     model_consumer *c = &r->m.consumers[index];
-    r->peers[index] = (peer){.r = r, .consumer = c, .link = true};
+    r->peers[index] = (peer){.r = r, .consumer = c, .link = true, .book = r->peers[index].book};
     busbar_route route = {
         .size = sizeof route,
         .name = c->name,
@@ -528,7 +623,7 @@ static void change_settings(run *r)
     model_consumer *c = &r->m.consumers[chance(r, MODEL_CONSUMERS)];
     if (percent(r, 30))
         model_reorder(&r->m, c, (busbar_order)chance(r, 3));
-    if (percent(r, 20))
+    if (percent(r, 20) && !c->sequel)
         c->lanes = lanes[chance(r, 5)];
 }
 
@@ -546,7 +641,9 @@ static void restart(run *r, bool crashed, bool reboot)
     for (int i = 0; i < MODEL_CONSUMERS; i++)
         model_forget(&r->m.consumers[i]);
     if (reboot) {
+        r->before_ms += clock_ms(r);
         busbar_sim_reboot(r->f.sim);
+        r->before_ms -= clock_ms(r);
         r->m.boot++;
     }
     if (!r->quiet)
@@ -573,6 +670,16 @@ static bool too_much(const run *r)
     return false;
 }
 
+/* A sixteenth of what a lane may have goes at once. */
+static void find_evicted(run *r)
+{
+    int64_t head = r->m.log[BUSBAR_BULK].head;
+    int64_t gone = head > 0 ? sql_integer(r->f.db, "SELECT min(seq) - 1 FROM busbar_log_bulk") : 0;
+    assert_true(head - gone <= BULK_MAX);
+    assert_true(gone == 0 || head - gone >= BULK_MAX - BULK_MAX / 16);
+    model_evicted(&r->m, BUSBAR_BULK, gone);
+}
+
 static void publish_some(run *r)
 {
     static const char *const keys[] = {NULL, "k1", "k2", "k3"};
@@ -586,18 +693,25 @@ static void publish_some(run *r)
     if (grouped)
         sql(r->f.db, "BEGIN");
     for (int i = 0; i < count; i++) {
-        events[i] = (model_event){(uint8_t)chance(r, 4), (uint8_t)chance(r, 4), percent(r, 15)};
+        tell_time(r);
+        events[i] =
+            (model_event){.type = (uint8_t)chance(r, 4), .key = (uint8_t)chance(r, 4), .own_policy = percent(r, 15)};
+        events[i].ttl_ms = events[i].key == 0 && percent(r, 40) ? 1 + chance(r, percent(r, 50) ? 500 : 20000) : 0;
+        events[i].boot = r->m.boot;
+        events[i].born_ms = r->m.total_ms;
         lanes[i] = percent(r, 60) ? BUSBAR_NORMAL : percent(r, 50) ? BUSBAR_URGENT : BUSBAR_BULK;
         busbar_event event = event_of(model_types[events[i].type]);
         event.key = keys[events[i].key];
         event.lane = (busbar_lane)lanes[i];
         event.retry = events[i].own_policy ? &model_own_retry : NULL;
+        event.ttl_ms = events[i].ttl_ms;
         assert_code(r->f.bus, busbar_publish(r->f.bus, &event, NULL), BUSBAR_OK);
     }
     if (grouped)
         sql(r->f.db, kept ? "COMMIT" : "ROLLBACK");
     for (int i = 0; i < count && kept; i++)
         model_publish(&r->m, lanes[i], events[i]);
+    find_evicted(r);
 }
 
 static void step(run *r)
@@ -758,13 +872,30 @@ static void nothing_comes_again(run *r)
         assert_balanced(r->f.bus, r->m.consumers[i].name);
 }
 
+static void assert_gaps_are_told(run *r)
+{
+    int64_t evicted = 0;
+    int64_t expired = 0;
+    for (int i = 0; i < MODEL_CONSUMERS; i++) {
+        const model_consumer *c = &r->m.consumers[i];
+        for (int lane = 0; lane < BUSBAR_LANE_COUNT; lane++) {
+            bool served = c->lanes == BUSBAR_LANES_ALL || (c->lanes & (1u << lane)) != 0;
+            if (c->route && served)
+                assert_int_equal(untold(r, c, lane), 0);
+            evicted += c->lane[lane].evicted;
+            expired += c->lane[lane].expired;
+        }
+    }
+    print_message("%lld evicted, %lld expired, told in %zu gaps\n", (long long)evicted, (long long)expired,
+                  r->peers[3].book.gap_ids_count + r->peers[4].book.gap_ids_count);
+    assert_true(evicted > step_count / 100 && expired > step_count / 100);
+}
+
 static uint64_t seed_of(void)
 {
     const char *given = getenv("MODEL_SEED");
     return given ? strtoull(given, NULL, 10) : (uint64_t)time(NULL) * 1000003u + (uint64_t)getpid();
 }
-
-static int step_count = STEPS_DEFAULT;
 
 static void p4_p8_p9_the_bus_does_what_the_model_says(void **unused)
 {
@@ -773,23 +904,36 @@ static void p4_p8_p9_the_bus_does_what_the_model_says(void **unused)
     assert_non_null(r);
     r->random = r->seed = seed_of();
     print_message("MODEL_SEED=%llu, %d steps\n", (unsigned long long)r->seed, step_count);
-    busbar_options options = {.size = sizeof options, .keep_events = 200, .poison_ends = UINT32_MAX};
+    busbar_options options = {.size = sizeof options,
+                              .keep_events = 200,
+                              .poison_ends = UINT32_MAX,
+                              .max_events = {[BUSBAR_BULK] = BULK_MAX},
+                              .observer = observe,
+                              .observer_ctx = r};
     fixture_open_with(&r->f, options);
     busbar_sim_worker_set(r->f.sim, "process-0");
     busbar_sim_tick(r->f.sim, 1);
     define_all(&r->m);
+    for (int i = 0; i < MODEL_CONSUMERS; i++)
+        ledger_open(&r->peers[i].book, 10000 + 2 * (int64_t)step_count);
     register_all(r);
     for (r->step = 0; r->step < step_count; r->step++) {
         random_step(r);
         if (r->step % 500 == 0)
             assert_balanced(r->f.bus, r->m.consumers[chance(r, MODEL_CONSUMERS)].name);
+        if (r->step % 50 == 0)
+            compare_gaps(r);
     }
     drain(r);
     nothing_comes_again(r);
+    compare_gaps(r);
+    assert_gaps_are_told(r);
     print_message("%lld calls, %lld sends, %lld losses, %lld restarts, %lld acts\n", (long long)r->calls,
                   (long long)r->sends, (long long)r->losses, (long long)r->restarts, (long long)r->acts);
     unprepare(r);
     fixture_close(&r->f);
+    for (int i = 0; i < MODEL_CONSUMERS; i++)
+        ledger_close(&r->peers[i].book);
     model_free(&r->m);
     free(r);
 }

@@ -13,7 +13,7 @@ typedef struct seen {
 
 static void observe(const busbar_observation *o, void *ctx)
 {
-    static const char *const names[] = {"?", "published", "delivered", "failed", "dead"};
+    static const char *const names[] = {"?", "published", "delivered", "failed", "dead", "expired"};
     seen *s = ctx;
     size_t length = strlen(s->text);
     assert_int_equal(o->size, sizeof *o);
@@ -150,6 +150,36 @@ static void routes_tell_too(void **unused)
     fixture_close(&f);
 }
 
+/* Handlers and routes alike, each event of a run. */
+static void what_expires_is_told(void **unused)
+{
+    (void)unused;
+    static seen s;
+    party p = {.verdict = BUSBAR_DONE};
+    busbar_transport transport;
+    fixture f;
+    open_with(&f, &s);
+    assert_int_equal(busbar_loopback_new(NULL, &transport), BUSBAR_OK);
+    busbar_route route = {.size = sizeof route, .name = "up", .topic = "{type}"};
+    assert_code(f.bus, busbar_route_add(f.bus, &route, transport), BUSBAR_OK);
+    subscribe(&f, &p, BUSBAR_TRANSACTIONAL);
+    busbar_event event = event_of("a.b");
+    event.ttl_ms = 1000;
+    for (int i = 0; i < 2; i++)
+        assert_code(f.bus, busbar_publish(f.bus, &event, NULL), BUSBAR_OK);
+    busbar_sim_advance(f.sim, 2000000);
+    s.text[0] = '\0';
+    for (int i = 0; i < 20; i++) {
+        settle(&f, 90);
+        busbar_sim_advance(f.sim, 100000);
+    }
+    static const char *const told[] = {"expired:up:-:0.1:0:- ", "expired:up:-:0.2:0:- ", "expired:h:-:0.1:0:- ",
+                                       "expired:h:-:0.2:0:- "};
+    for (int i = 0; i < 4; i++)
+        assert_non_null(strstr(s.text, told[i]));
+    fixture_close(&f);
+}
+
 /* ---- Stuck ---- */
 
 static int64_t stuck_of_h;
@@ -230,6 +260,7 @@ int main(void)
         cmocka_unit_test(what_a_handler_publishes_is_told),
         cmocka_unit_test(what_was_not_stored_is_not_told),
         cmocka_unit_test(routes_tell_too),
+        cmocka_unit_test(what_expires_is_told),
         cmocka_unit_test(the_status_tells_of_a_handler_that_takes_too_long),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

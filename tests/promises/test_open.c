@@ -161,8 +161,9 @@ static void p13_older_tables_are_migrated_in_one_transaction(void **unused)
     fixture f;
     fixture_open(&f);
     bb_store *store = calloc(1, sizeof *store);
+    bb_statement *statements = calloc(BB_STATEMENT_SLOTS, sizeof *statements);
     int version = 0;
-    bb_store_init(store, &routines, f.db);
+    bb_store_init(store, statements, &routines, f.db);
     assert_int_equal(bb_schema_migrate(store, HISTORY, 1), BUSBAR_OK);
     sql(f.db, "INSERT INTO busbar_old VALUES (35)");
 
@@ -178,6 +179,7 @@ static void p13_older_tables_are_migrated_in_one_transaction(void **unused)
     assert_int_equal(bb_schema_migrate(store, HISTORY, 3), BUSBAR_OK); /* nothing to do */
     assert_int_equal(bb_schema_migrate(store, HISTORY, 2), BUSBAR_ESCHEMANEWER);
     bb_store_fini(store);
+    free(statements);
     free(store);
     fixture_close(&f);
 }

@@ -16,12 +16,15 @@ void __wrap_free(void *memory);
 
 static int64_t used_bytes;
 static int64_t peak_bytes;
-static int64_t until_failure; /* 0: none is to come */
+static int64_t calls;
+static int64_t first_failure; /* number of the call; 0: none is to fail */
+static bool goes_on;
 static bool failed;
 
 static bool fails(void)
 {
-    if (until_failure == 0 || --until_failure > 0)
+    calls++;
+    if (first_failure == 0 || calls < first_failure || (calls > first_failure && !goes_on))
         return false;
     failed = true;
     return true;
@@ -78,10 +81,27 @@ void heap_peak_restart(void)
     peak_bytes = used_bytes;
 }
 
+static void arm(int64_t n, bool on)
+{
+    first_failure = n;
+    goes_on = on;
+    failed = false;
+    calls = 0;
+}
+
 void heap_fail_at(int64_t n)
 {
-    until_failure = n;
-    failed = false;
+    arm(n, false);
+}
+
+void heap_fail_from(int64_t n)
+{
+    arm(n, true);
+}
+
+int64_t heap_calls(void)
+{
+    return calls;
 }
 
 bool heap_failed(void)

@@ -17,7 +17,11 @@ void heap_peak_restart(void);
 
 /* The n-th allocation from now on fails, and only that one; 0: none. */
 void heap_fail_at(int64_t n);
-/* It has. */
+/* The n-th from now on fails, and all after it, until heap_fail_at. */
+void heap_fail_from(int64_t n);
+/* One has. */
 bool heap_failed(void);
+/* Allocations since the last heap_fail_at or heap_fail_from. */
+int64_t heap_calls(void);
 
 #endif

@@ -6,7 +6,9 @@
 
 #include "json.h"
 
-#define START    "{\"specversion\":\"1.0\",\"id\":\"t-n7\",\"source\":\"/site/7\",\"type\":\"door.opened\""
+#define TYPE "{\"specversion\":\"1.0\",\"id\":\"t-n7\",\"source\":\"/site/7\",\"type\":\"door.opened\""
+/* An event without a time says so. */
+#define START    TYPE ",\"timequality\":\"unknown\""
 #define SEQUENCE ",\"sequence\":\"0000000000000000007\""
 
 static busbar_record minimal(void)
@@ -58,11 +60,11 @@ static void all_attributes_in_their_order(void **state)
     record.extensions = "{\"traceparent\":\"00-0af7-01\",\"severity\":3}";
     record.seq = INT64_MAX;
     set_data(&record, " {\"a\": 1.0}\n", true);
-    assert_encoded(&record, START ",\"subject\":\"front \\\"door\\\"\\\\1\",\"time\":\"2026-11-20T20:41:37.123Z\","
-                                  "\"datacontenttype\":\"application/geo+json; charset=\\\"utf-8\\\"\","
-                                  "\"dataschema\":\"https://example.com/s#1\",\"partitionkey\":\"k\xc3\xa4y\","
-                                  "\"sequence\":\"9223372036854775807\",\"traceparent\":\"00-0af7-01\",\"severity\":3,"
-                                  "\"data\": {\"a\": 1.0}\n}");
+    assert_encoded(&record, TYPE ",\"subject\":\"front \\\"door\\\"\\\\1\",\"time\":\"2026-11-20T20:41:37.123Z\","
+                                 "\"datacontenttype\":\"application/geo+json; charset=\\\"utf-8\\\"\","
+                                 "\"dataschema\":\"https://example.com/s#1\",\"partitionkey\":\"k\xc3\xa4y\","
+                                 "\"sequence\":\"9223372036854775807\",\"traceparent\":\"00-0af7-01\",\"severity\":3,"
+                                 "\"data\": {\"a\": 1.0}\n}");
 }
 
 static void json_data_keeps_its_bytes(void **state)
@@ -110,7 +112,7 @@ static void a_given_time_is_sent_as_it_was_given(void **state)
     busbar_record record = minimal();
     record.given_time = "2018-04-05T17:31:00.123456789+01:00";
     record.time_ms = 1795207297123;
-    assert_encoded(&record, START ",\"time\":\"2018-04-05T17:31:00.123456789+01:00\"" SEQUENCE "}");
+    assert_encoded(&record, TYPE ",\"time\":\"2018-04-05T17:31:00.123456789+01:00\"" SEQUENCE "}");
 }
 
 static void the_epoch_is_a_time(void **state)
@@ -118,7 +120,25 @@ static void the_epoch_is_a_time(void **state)
     (void)state;
     busbar_record record = minimal();
     record.time_ms = 0;
-    assert_encoded(&record, START ",\"time\":\"1970-01-01T00:00:00.000Z\"" SEQUENCE "}");
+    assert_encoded(&record, TYPE ",\"time\":\"1970-01-01T00:00:00.000Z\"" SEQUENCE "}");
+}
+
+static void p10_a_time_that_is_not_trusted_says_so(void **state)
+{
+    (void)state;
+    busbar_record record = minimal();
+    record.time_ms = 0;
+    record.time_quality = BUSBAR_CLOCK_ESTIMATED;
+    assert_encoded(&record, TYPE ",\"time\":\"1970-01-01T00:00:00.000Z\",\"timequality\":\"estimated\"" SEQUENCE "}");
+    record.recorded_ms = 1795207297123;
+    assert_encoded(&record, TYPE ",\"time\":\"1970-01-01T00:00:00.000Z\",\"timequality\":\"estimated\","
+                                 "\"recordedtime\":\"2026-11-20T20:41:37.123Z\"" SEQUENCE "}");
+    record.extensions = "{\"recordedtime\":\"2026-01-01T00:00:00Z\"}"; /* the publisher's stand */
+    assert_encoded(&record, TYPE ",\"time\":\"1970-01-01T00:00:00.000Z\",\"timequality\":\"estimated\"" SEQUENCE
+                                 ",\"recordedtime\":\"2026-01-01T00:00:00Z\"}");
+    record.time_quality = BUSBAR_CLOCK_TRUSTED;
+    record.extensions = NULL;
+    assert_encoded(&record, TYPE ",\"time\":\"1970-01-01T00:00:00.000Z\"" SEQUENCE "}");
 }
 
 static void a_given_sequence_stays_the_only_one(void **state)
@@ -203,6 +223,7 @@ int main(void)
         cmocka_unit_test(json_text_of_another_media_type_goes_as_base64),
         cmocka_unit_test(a_given_time_is_sent_as_it_was_given),
         cmocka_unit_test(the_epoch_is_a_time),
+        cmocka_unit_test(p10_a_time_that_is_not_trusted_says_so),
         cmocka_unit_test(a_given_sequence_stays_the_only_one),
         cmocka_unit_test(attempts_do_not_change_the_event),
         cmocka_unit_test(tells_what_it_needs_and_stays_within_capacity),

@@ -13,6 +13,15 @@ static void lanes_have_names(void **state)
     assert_null(busbar_lane_name((busbar_lane)-1));
 }
 
+static void clocks_have_names(void **state)
+{
+    (void)state;
+    assert_string_equal(busbar_clock_name(BUSBAR_CLOCK_UNKNOWN), "unknown");
+    assert_string_equal(busbar_clock_name(BUSBAR_CLOCK_ESTIMATED), "estimated");
+    assert_string_equal(busbar_clock_name(BUSBAR_CLOCK_TRUSTED), "trusted");
+    assert_null(busbar_clock_name((busbar_clock_quality)3));
+}
+
 static void states_have_names(void **state)
 {
     (void)state;
@@ -28,6 +37,7 @@ static void states_have_names(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(lanes_have_names), cmocka_unit_test(states_have_names)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(lanes_have_names), cmocka_unit_test(clocks_have_names),
+                                       cmocka_unit_test(states_have_names)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Eight characters at once must say what one at a time says, for every byte in every place. */
+/* A word of characters at once must say what one at a time says, for every byte in every place. */
 #include "test.h"
 
 #include "word.h"
@@ -8,12 +8,12 @@ static void finds_the_first_of_each_byte_in_each_place(void **state)
 {
     (void)state;
     for (int byte = 0; byte < 256; byte++) {
-        for (size_t place = 0; place < 8; place++) {
+        for (size_t place = 0; place < BB_WORD_BYTES; place++) {
             char text[9] = "abcdefgh";
             text[place] = (char)byte;
-            uint64_t word = bb_word_load(text);
-            uint64_t below = bb_word_below(word, 0x20) & ~word & BB_WORD_TOPS;
-            uint64_t quotes = bb_word_equal(word, '"') & ~word & BB_WORD_TOPS;
+            bb_word word = bb_word_load(text);
+            bb_word below = bb_word_below(word, 0x20) & ~word & BB_WORD_TOPS;
+            bb_word quotes = bb_word_equal(word, '"') & ~word & BB_WORD_TOPS;
             assert_int_equal(below != 0, byte < 0x20);
             assert_int_equal(quotes != 0, byte == '"');
             if (below != 0)
@@ -28,7 +28,7 @@ static void the_lowest_mark_is_right_with_others_above(void **state)
 {
     (void)state;
     /* '!' is one less in the bits that are compared: a borrow from the quote below it marks it too */
-    uint64_t word = bb_word_load("ab\"#!\"\"x");
+    bb_word word = bb_word_load("ab\"#!\"\"x");
     assert_int_equal(bb_word_first(bb_word_equal(word, '"') & ~word & BB_WORD_TOPS), 2);
     word = bb_word_load("\x01\x20\x20\x20\x20\x20\x20\x20");
     assert_int_equal(bb_word_first(bb_word_below(word, 0x20) & ~word & BB_WORD_TOPS), 0);

@@ -106,6 +106,7 @@ extern "C" {
     X(ELEASE, -53, "another worker holds this consumer")                                                               \
     X(EREFUSED, -55, "an inline handler refused the event")                                                            \
     X(EBOUND, -56, "as many events of the consumer wait for retry as may; go on when some are through")                \
+    X(EBUSFULL, -57, "the bus is full: a limit on its bytes or events is reached, and nothing may be evicted")         \
     /* environment: SQLite and the platform */                                                                         \
     X(ENOMEM, -70, "out of memory")                                                                                    \
     X(ELOCKED, -71, "the database is locked by another connection; try again")                                         \
@@ -118,6 +119,7 @@ extern "C" {
     X(ECANTOPEN, -78, "the database or one of its files cannot be opened")                                             \
     X(ERANDOM, -79, "the port has no random bytes")                                                                    \
     X(ESQLITE, -80, "SQLite reported an error")                                                                        \
+    X(EMOVED, -81, "the database file was removed or replaced while it was open: close it and open it again")          \
     /* version and setting */                                                                                          \
     X(ESCHEMANEWER, -90, "the tables were written by a newer Busbar")                                                  \
     X(ESCHEMAOLDER, -91, "the tables were written by an older Busbar and this connection cannot migrate them")         \
@@ -163,7 +165,8 @@ typedef enum busbar_observed {
     BUSBAR_OBSERVED_PUBLISHED = 1, /* by this handle; void if the transaction rolls back */
     BUSBAR_OBSERVED_DELIVERED = 2,
     BUSBAR_OBSERVED_FAILED = 3, /* and to be tried again */
-    BUSBAR_OBSERVED_DEAD = 4
+    BUSBAR_OBSERVED_DEAD = 4,
+    BUSBAR_OBSERVED_EXPIRED = 5 /* its time to live was over: it was not delivered, and never will be */
 } busbar_observed;
 
 /* Valid until the observer returns. All but PUBLISHED are told when the outcome is written; should its commit fail, the
@@ -180,6 +183,22 @@ typedef struct busbar_observation {
 } busbar_observation;
 
 typedef void busbar_observer_fn(const busbar_observation *observation, void *ctx);
+
+/* Lanes are logs of their own: workers take urgent events first and bulk last; order holds within a lane. */
+typedef enum busbar_lane { BUSBAR_NORMAL = 0, BUSBAR_URGENT = 1, BUSBAR_BULK = 2 } busbar_lane;
+#define BUSBAR_LANE_COUNT 3
+
+/* "normal", "urgent", "bulk"; NULL for anything else. Any context. */
+BUSBAR_API const char *busbar_lane_name(busbar_lane lane);
+
+/* "unknown", "estimated", "trusted"; NULL for anything else. Any context. */
+BUSBAR_API const char *busbar_clock_name(busbar_clock_quality quality);
+
+/* What becomes of a lane's events when a limit of busbar_options is reached. */
+typedef enum busbar_full {
+    BUSBAR_FULL_EVICT = 0, /* the oldest go, counted, and told by a gap. Urgent ones never: for these it is as REFUSE */
+    BUSBAR_FULL_REFUSE = 1 /* they stay: busbar_publish says BUSBAR_EBUSFULL when nothing else can make room */
+} busbar_full;
 
 typedef struct busbar_options {
     size_t size;                        /* sizeof(busbar_options) */
@@ -198,6 +217,27 @@ typedef struct busbar_options {
     busbar_observer_fn *observer; /* NULL: none */
     void *observer_ctx;
     sqlite3 *checkpoint_db; /* another connection to the same file, see busbar_wal_race(); NULL: none */
+    /*
+     * Limits, which busbar_publish itself holds, with or without a worker. An array is indexed by lane. When the file has no
+     * room, room is made in the bulk lane, then in the normal one, as `full` of that lane allows.
+     */
+    uint64_t
+        max_bytes; /* of the database file and its WAL, but for what one transaction adds; 0: no limit. At least 256 KiB */
+    uint64_t
+        reserve_bytes; /* of these, left to acknowledging, deleting and dropping, and half of it to copies of events that
+                          fail (when it is used up, a lane whose events fail stands still); 0: a sixteenth, at least 64 KiB */
+    uint64_t max_events[BUSBAR_LANE_COUNT]; /* stored events of a lane, at least 1; 0: no limit */
+    uint64_t max_age_ms[BUSBAR_LANE_COUNT]; /* events older than that are evicted, urgent ones too; 0: no limit */
+    busbar_full full[BUSBAR_LANE_COUNT];
+    /* Finished events, of which keep_events are kept, also go when they are older, or the file has more in use. By workers. */
+    uint64_t keep_ms;    /* 0: whatever their age */
+    uint64_t keep_bytes; /* 0: whatever the size */
+    /*
+     * How long a consumer that no worker holds keeps events from being deleted, from when a worker of another one first sees
+     * it so. Then it is moved on, and told of the gap when it comes back. Time with the machine off counts as far as trusted
+     * wall time tells, but after a boot it has an eighth of this, an hour at most, to come back. 0: for ever.
+     */
+    uint64_t consumer_idle_ms;
 } busbar_options;
 
 /*
@@ -207,7 +247,8 @@ typedef struct busbar_options {
  * in busbar_step(): it holds the write lock meanwhile, so that no commit comes between, and does so at 500 pages, so that
  * SQLite's own checkpoint at 1,000 hardly ever runs on any connection. Turn that off on the handle's own connection (PRAGMA
  * wal_autocheckpoint=0). The runner of busbar/linux.h does all of this by itself. Both connections belong to the caller and
- * must outlive the bus; checkpoint_db may be used for nothing else meanwhile. Any context.
+ * must outlive the bus; checkpoint_db may be used for nothing else meanwhile. False from a library that was built without
+ * checkpoints (-Dcheckpoints=disabled), which takes no checkpoint_db. Any context.
  */
 BUSBAR_API bool busbar_wal_race(const struct busbar_sqlite *sqlite);
 
@@ -217,7 +258,8 @@ BUSBAR_API bool busbar_wal_race(const struct busbar_sqlite *sqlite);
  * its settings. Open the same connection only once. On failure *out_bus is untouched and nothing is kept; *out_error, if
  * not NULL, gets the detail.
  * Returns BUSBAR_OK; BUSBAR_EINVAL (a NULL argument, a size unknown); BUSBAR_EPORT; BUSBAR_ESOURCE (options.source, or no
- * source and no device identity); BUSBAR_ECOPY; BUSBAR_EOLDSQLITE; BUSBAR_EUNSAFE; BUSBAR_ESCHEMANEWER; BUSBAR_ENOMEM.
+ * source and no device identity); BUSBAR_ENOTSUP (an option needs a part that this library was built without); BUSBAR_ECOPY;
+ * BUSBAR_EOLDSQLITE; BUSBAR_EUNSAFE; BUSBAR_ESCHEMANEWER; BUSBAR_ENOMEM.
  */
 BUSBAR_API int busbar_open(busbar **out_bus, sqlite3 *db, const busbar_options *options, busbar_error *out_error);
 
@@ -226,7 +268,8 @@ BUSBAR_API sqlite3 *busbar_connection(const busbar *bus);
 
 /*
  * Closes the bus: stops its transports (bounded wait, see busbar_transport_api.stop), records acknowledgements that have
- * arrived, gives its leases back, frees everything. The connection stays open. NULL is allowed.
+ * arrived, gives its leases back, notes the end of its session unless a transaction is open (one small write, if it has
+ * published; not being able to is no error), frees everything. The connection stays open. NULL is allowed.
  * Returns BUSBAR_OK; BUSBAR_EMISUSE inside a handler; BUSBAR_ETXN if a transaction is open and the bus has worked (the bus
  * stays open in both cases).
  */
@@ -265,13 +308,6 @@ typedef struct busbar_retry {
 } busbar_retry;
 
 /* ---- Events --------------------------------------------------------------------------------------------------------- */
-
-/* Lanes are logs of their own: workers take urgent events first and bulk last; order holds within a lane. */
-typedef enum busbar_lane { BUSBAR_NORMAL = 0, BUSBAR_URGENT = 1, BUSBAR_BULK = 2 } busbar_lane;
-#define BUSBAR_LANE_COUNT 3
-
-/* "normal", "urgent", "bulk"; NULL for anything else. Any context. */
-BUSBAR_API const char *busbar_lane_name(busbar_lane lane);
 
 typedef enum busbar_attribute_type {
     BUSBAR_ATTRIBUTE_STRING = 0, /* also URI, URI-reference, timestamp and base64: CloudEvents sends them as strings */
@@ -312,7 +348,12 @@ typedef struct busbar_event {
     const busbar_attribute *extensions;
     size_t extension_count;
     busbar_lane lane;
-    uint64_t ttl_ms; /* worthless after so long; 0: never. Becomes the message expiry where a transport has one */
+    /*
+     * Worthless after so long, and then delivered to nobody; 0: as its kind says; BUSBAR_FOREVER: never, whatever its kind
+     * says. What is left becomes the message expiry where a transport has one. Runs on monotonic time within a boot; over
+     * restarts on trusted wall time, where both boots had it, else only while the bus is known to have run: never too early.
+     */
+    uint64_t ttl_ms;
     const busbar_retry *retry; /* instead of each consumer's own policy; NULL: that */
     /*
      * Scheduling: the event waits, and is appended to its lane, where its order begins, when it is due; its time to live
@@ -338,9 +379,13 @@ typedef struct busbar_id {
  * the caller's transaction is as before and usable, but for BUSBAR_EROLLEDBACK.
  * Returns BUSBAR_OK; BUSBAR_DUPLICATE (positive): an event of this source with this given id is stored already: nothing
  * was stored, *out_id is the first one's; BUSBAR_EREFUSED: an inline handler refused it, and says why in the detail;
- * BUSBAR_ESCHEDULE; BUSBAR_EBOUND: 100,000 scheduled events wait, the most that may; BUSBAR_ETYPE … BUSBAR_ELANE for a bad
- * field; BUSBAR_EINVAL (NULL, size, a kind of another handle); BUSBAR_ENOTXN; BUSBAR_ERANDOM; BUSBAR_ESCHEMANEWER;
- * BUSBAR_ELOCKED, BUSBAR_ESTALE, BUSBAR_EROLLEDBACK, BUSBAR_EFULL and the other environment codes. Legal inside handlers.
+ * BUSBAR_ESCHEDULE; BUSBAR_ENOTSUP: it is scheduled, and this library was built without; BUSBAR_EBOUND: 100,000 scheduled
+ * events wait, the most that may; BUSBAR_ETYPE … BUSBAR_ELANE for a bad field; BUSBAR_EINVAL (NULL, size, a kind of another
+ * handle); BUSBAR_ENOTXN; BUSBAR_ERANDOM; BUSBAR_ESCHEMANEWER;
+ * BUSBAR_EBUSFULL: a limit of options is reached, and not enough may be evicted, or not at once: what was evicted and what
+ * nobody needed any more stays gone (with the caller's transaction), and the next publish goes on from there;
+ * BUSBAR_ELOCKED, BUSBAR_ESTALE, BUSBAR_EROLLEDBACK, BUSBAR_EFULL (also while the reserve cannot be taken again, which is
+ * tried at most once a second, ever more rarely up to once a minute) and the other environment codes. Legal inside handlers.
  */
 BUSBAR_API int busbar_publish(busbar *bus, const busbar_event *event, busbar_id *out_id);
 
@@ -352,6 +397,8 @@ typedef struct busbar_kind_desc {
     const char *datacontenttype;
     const char *dataschema;
     bool redact; /* data is not for the eyes of those who look at the queue: `busbar list` and `show` leave it out */
+    /* Of events that name none, also those that are stored already; 0: as it was last registered; BUSBAR_FOREVER: none. */
+    uint64_t ttl_ms;
 } busbar_kind_desc;
 
 /*
@@ -380,15 +427,18 @@ typedef struct busbar_record {
     busbar_clock_quality time_quality;
     const void *data; /* NULL: no data */
     size_t data_size_bytes;
-    bool data_is_json; /* data is valid JSON text */
-    uint64_t ttl_ms;
-    uint32_t attempt; /* 1 at first delivery */
-    bool redact;      /* data is not to be shown or logged: see busbar_kind_desc */
+    bool data_is_json;   /* data is valid JSON text */
+    uint64_t ttl_ms;     /* its own, else its kind's; 0: none */
+    uint32_t attempt;    /* 1 at first delivery */
+    bool redact;         /* data is not to be shown or logged: see busbar_kind_desc */
+    int64_t recorded_ms; /* wall time of reading, where it is better known than time_ms; 0: it is not */
 } busbar_record;
 
 /*
  * Writes a record as structured CloudEvents JSON (format 1.0.2). Data that is JSON is spliced byte for byte, other data goes
- * as data_base64. Writes at most `capacity` bytes and no terminating NUL. Pure; any context.
+ * as data_base64. Without a given_time, a `time` that is not trusted is told by the extension `timequality`: "estimated", or
+ * "unknown" where there is no `time`; and recorded_ms, if there is one, is the extension `recordedtime`. Writes at most
+ * `capacity` bytes and no terminating NUL. Pure; any context.
  * Returns the number of bytes the JSON has. Nothing is cut: if the result is larger than capacity, the buffer's content is
  * unspecified; call again with that much. SIZE_MAX if the record's data is too large to be sent at all.
  */
@@ -515,14 +565,15 @@ typedef struct busbar_handler {
      */
     const char *on_success;
     const char *on_failure;
+    uint64_t ttl_ms; /* older events are passed over, and counted as expired; the smaller of this and theirs. 0: none */
 } busbar_handler;
 
 /*
  * Registers a table of handlers on this handle, all or none. The table may be static const; strings are copied. Makes each
  * subscription durable (commits, once per new name). Its events are handled by busbar_step on this handle; a subscription
  * that several handles register is worked by one of them at a time.
- * Returns BUSBAR_OK; BUSBAR_EINVAL; BUSBAR_ENAME, BUSBAR_EPATTERN; BUSBAR_EEXISTS; BUSBAR_ECLASS; BUSBAR_ETXN in an open
- * transaction; BUSBAR_EMISUSE inside a handler.
+ * Returns BUSBAR_OK; BUSBAR_EINVAL; BUSBAR_ENAME, BUSBAR_EPATTERN; BUSBAR_EEXISTS; BUSBAR_ECLASS; BUSBAR_ENOTSUP (one needs a
+ * part that this library was built without); BUSBAR_ETXN in an open transaction; BUSBAR_EMISUSE inside a handler.
  */
 BUSBAR_API int busbar_subscribe(busbar *bus, const busbar_handler *handlers, size_t count);
 
@@ -567,6 +618,14 @@ typedef struct busbar_route {
     uint32_t lanes; /* as in busbar_handler */
     uint32_t share;
     busbar_unmatched unmatched;
+    /*
+     * Send no busbar.gap events. Otherwise what the route has missed (it expired, was evicted …) is told before the next
+     * event of the lane, whatever pattern and filter say: source and lane are the bus's and the lane's, subject the route's
+     * name, data {"from", "to", "count", "lane", "reason", "consumer"}: of the positions from … to, `count` were lost.
+     * One that is refused as often or as long as `retry` allows is given up. Those that wait for a retry hold no event up.
+     */
+    bool no_gaps;
+    uint64_t ttl_ms; /* as in busbar_handler */
 } busbar_route;
 
 /*
@@ -574,7 +633,7 @@ typedef struct busbar_route {
  * (commits, once per new name). busbar_step on this handle starts the transport as soon as the route's lease is held, and
  * sends the events; a transport that does not start is tried again, and `last_error` in the status says why.
  * Returns BUSBAR_OK; BUSBAR_EINVAL; BUSBAR_ENAME, BUSBAR_EPATTERN, BUSBAR_ETOPIC; BUSBAR_EEXISTS; BUSBAR_ECLASS;
- * BUSBAR_ETXN in an open transaction; BUSBAR_EMISUSE inside a handler.
+ * BUSBAR_ENOTSUP (it needs a part that this library was built without); BUSBAR_ETXN in an open transaction; BUSBAR_EMISUSE inside a handler.
  */
 BUSBAR_API int busbar_route_add(busbar *bus, const busbar_route *route, busbar_transport transport);
 
@@ -605,158 +664,10 @@ BUSBAR_API int busbar_step(busbar *bus, uint32_t budget_us, uint64_t *out_wait_u
  */
 BUSBAR_API int busbar_fd(busbar *bus);
 
-/* ---- Looking -------------------------------------------------------------------------------------------------------- */
-/* Everything here reads only, works on a read-only connection, and leaves no read transaction open during a callback.
-   On a database without Busbar's tables each function returns BUSBAR_ENOTBUS; with older ones, BUSBAR_ESCHEMAOLDER. */
-
-typedef enum busbar_state {
-    BUSBAR_STATE_ANY = 0,
-    BUSBAR_STATE_PENDING = 1,  /* not yet reached by the consumer, and wanted by it */
-    BUSBAR_STATE_RETRY = 2,    /* failed, waiting for its next attempt */
-    BUSBAR_STATE_DEAD = 3,     /* given up, kept */
-    BUSBAR_STATE_PARKED = 4,   /* waits behind another event */
-    BUSBAR_STATE_DONE = 5,     /* delivered, or filtered out */
-    BUSBAR_STATE_SCHEDULED = 6 /* not due yet, and so in no lane; of no consumer */
-} busbar_state;
-
-/* "any", "pending", "retry", "dead", "parked", "done", "scheduled"; NULL for anything else. Any context. */
-BUSBAR_API const char *busbar_state_name(busbar_state state);
-
-typedef struct busbar_query {
-    size_t size;          /* sizeof(busbar_query) */
-    const char *pattern;  /* on the type; NULL: all */
-    const char *consumer; /* NULL: the log itself, or with state SCHEDULED what is not in it yet; no other state then */
-    busbar_state state;   /* of the event for that consumer; ANY: pending, retry, parked and dead */
-    int64_t after_seq[BUSBAR_LANE_COUNT]; /* indexed by lane: only events after this position */
-    int64_t since_ms;                     /* only events at or after this wall time; 0: all. Unknown times pass */
-    uint64_t limit;                       /* at most so many; 0: no limit */
-} busbar_query;
-
-/* How one consumer stands to one event. */
-typedef struct busbar_standing {
-    const char *consumer;
-    busbar_state state;
-    uint32_t attempts;
-    const char *reason; /* of the last failure, or NULL */
-    int64_t first_ms;   /* wall time of the first failure, UTC milliseconds; BUSBAR_TIME_UNKNOWN: none, or not known */
-    int64_t last_ms;    /* of the last one */
-} busbar_standing;
-
-/* Gets one event; `standing` is NULL without a consumer in the query. Return 0 to go on, else the listing ends with it. */
-typedef int busbar_list_fn(const busbar_record *event, const busbar_standing *standing, void *ctx);
-
-/*
- * Lists events: urgent, normal, bulk, each in order. Each event is read on its own: the list is no snapshot.
- * Returns BUSBAR_OK; what `fn` returned if not 0; BUSBAR_ENOTFOUND (no such consumer); BUSBAR_EPATTERN; BUSBAR_EINVAL.
- */
-BUSBAR_API int busbar_list(busbar *bus, const busbar_query *query, busbar_list_fn *fn, void *ctx);
-
-/* Gets each consumer's standing to the event of busbar_show. Return 0 to go on. */
-typedef int busbar_standing_fn(const busbar_standing *standing, void *ctx);
-
-/*
- * Finds one event by its id (derived or given): calls `fn` once with it and no standing, then `standing_fn` (may be NULL)
- * once for each consumer. An id that several sources gave finds each. A scheduled event has the position 0 and no consumers.
- * Returns BUSBAR_OK; what a callback returned if not 0; BUSBAR_ENOTFOUND; BUSBAR_EINVAL.
- */
-BUSBAR_API int busbar_show(busbar *bus, const char *id, busbar_list_fn *fn, busbar_standing_fn *standing_fn, void *ctx);
-
-typedef enum busbar_class { BUSBAR_CLASS_SUBSCRIPTION = 1, BUSBAR_CLASS_ROUTE = 2 } busbar_class;
-
-/* One consumer in one lane, in log positions. Always: head - start + replayed = filtered + delivered + dead + expired +
-   evicted + retrying + (head - cursor), with head that of the lane. */
-typedef struct busbar_progress {
-    int64_t start;
-    int64_t cursor;
-    int64_t filtered;
-    int64_t delivered;
-    int64_t dead;
-    int64_t expired;
-    int64_t evicted;
-    int64_t retrying;  /* open exceptions: waiting for retry, or parked */
-    int64_t parked;    /* of these, parked behind another */
-    int64_t dropped;   /* of the dead, no longer kept: dropped by somebody or by the limits on dead letters */
-    int64_t replayed;  /* finished events that were put to be delivered once more */
-    int64_t unmatched; /* of the delivered, with nobody there to receive them (BUSBAR_UNMATCHED_COUNT) */
-} busbar_progress;
-
-typedef struct busbar_consumer_status {
-    size_t size;
-    const char *name;
-    busbar_class class_; /* the trailing underscore is for C++ */
-    const char *pattern;
-    const char *filter;     /* in words, perhaps cut; NULL: none */
-    const char *worker;     /* who holds it now: the port's worker_id, ':' and a random token; NULL: nobody */
-    const char *last_error; /* NULL: none since the last success */
-    int64_t pending;        /* events behind the head, over all lanes, not counting retrying */
-    int64_t oldest_ms;      /* age of the oldest pending event; -1: none, or not known */
-    double rate_per_s;      /* delivered per second while last working; 0: not known */
-    int64_t eta_s;          /* until pending is drained at that rate; -1: not known */
-    int64_t stuck_ms; /* its worker has got nowhere for so long, beyond its handler's limit_ms; 0: it is not stuck */
-    busbar_order order;
-    busbar_progress progress[BUSBAR_LANE_COUNT]; /* indexed by lane */
-} busbar_consumer_status;
-
-typedef struct busbar_status {
-    size_t size;
-    int schema_version;
-    int64_t head[BUSBAR_LANE_COUNT];      /* position of the newest event; 0: never any */
-    int64_t first[BUSBAR_LANE_COUNT];     /* position of the oldest stored event; 0: none stored */
-    int64_t watermark[BUSBAR_LANE_COUNT]; /* up to here known to survive a power cut */
-    int64_t consumer_count;
-    int64_t scheduled_count; /* events that are not due yet */
-    int64_t database_bytes;
-    int64_t wal_bytes;  /* -1: not known */
-    int64_t free_bytes; /* in freed pages inside the file */
-    bool wal_race;      /* a WAL database, and a SQLite whose checkpoints can damage it: see busbar_wal_race() */
-} busbar_status;
-
-/* Fills *out_status, whose size must be set. Returns BUSBAR_OK; BUSBAR_EINVAL. */
-BUSBAR_API int busbar_status_get(busbar *bus, busbar_status *out_status);
-
-/* Gets one consumer; valid until the function returns. Return 0 to go on, else the listing ends with it. */
-typedef int busbar_consumer_fn(const busbar_consumer_status *consumer, void *ctx);
-
-/* Lists the consumers by name. Returns BUSBAR_OK; what `fn` returned if not 0. */
-BUSBAR_API int busbar_consumer_list(busbar *bus, busbar_consumer_fn *fn, void *ctx);
-
-/* ---- Acting --------------------------------------------------------------------------------------------------------- */
-
-typedef enum busbar_action {
-    /* Dead letters, and events that wait for retry, are tried again now; the attempts of dead ones count from 0 again. */
-    BUSBAR_ACTION_RETRY = 1,
-    /* Dead letters are forgotten, events that wait for retry or are parked are given up; `dead` and `dropped` count them.
-       Without a consumer, scheduled events too: as if they had not been published. */
-    BUSBAR_ACTION_DROP = 2,
-    /* Events that the consumer's cursor has passed, and the log still has, are delivered once more if its pattern fits: also
-       those from before its registration. Its dead letters among them are retried. Its filter and its lanes are asked if
-       the consumer is registered on this handle. Needs a consumer. */
-    BUSBAR_ACTION_REPLAY = 3
-} busbar_action;
-
-/* Which events to act on: those that meet every condition given. At least one of consumer, id and pattern is required. */
-typedef struct busbar_selector {
-    size_t size;          /* sizeof(busbar_selector) */
-    const char *consumer; /* NULL: every consumer */
-    const char *id;       /* derived or given */
-    const char *pattern;  /* on the type */
-    int64_t since_ms;  /* published at or after this wall time; 0: any. Events of unknown time meet no such condition */
-    int64_t before_ms; /* published before this wall time; 0: any */
-    uint64_t limit;    /* at most so many, the oldest; 0: no limit */
-    bool dry_run;      /* count only */
-} busbar_selector;
-
-/*
- * Acts on dead and past events, in bounded transactions of its own: of a large selection, a part may be done when an error
- * ends it; *out_count, which is always set, says how many were. Whoever works the consumer finds out at its next turn.
- * Returns BUSBAR_OK, also when nothing met the conditions; BUSBAR_EINVAL (nothing selected, unknown action, REPLAY without
- * a consumer); BUSBAR_EPATTERN; BUSBAR_ENOTFOUND (no such consumer); BUSBAR_EBOUND: as many events of the consumer wait as
- * may, go on when some are through; BUSBAR_ETXN in an open transaction; BUSBAR_EMISUSE inside a handler.
- */
-BUSBAR_API int busbar_act(busbar *bus, const busbar_selector *selector, busbar_action action, uint64_t *out_count);
-
 #ifdef __cplusplus
 }
 #endif
+
+#include <busbar/look.h>
 
 #endif

@@ -56,6 +56,7 @@ typedef struct busbar_sqlite {
     const void *(*column_blob)(sqlite3_stmt *stmt, int index);
     int (*column_bytes)(sqlite3_stmt *stmt, int index);
     int (*file_control)(sqlite3 *db, const char *schema, int op, void *arg);
+    int (*db_status)(sqlite3 *db, int op, int *out_current, int *out_highest, int reset);
 } busbar_sqlite;
 
 #define BUSBAR_SQLITE_ROUTINES                                                                                         \
@@ -65,7 +66,7 @@ typedef struct busbar_sqlite {
             sqlite3_last_insert_rowid, sqlite3_set_last_insert_rowid, sqlite3_prepare_v3, sqlite3_step, sqlite3_reset, \
             sqlite3_finalize, sqlite3_bind_null, sqlite3_bind_int64, sqlite3_bind_text, sqlite3_bind_blob,             \
             sqlite3_column_type, sqlite3_column_int64, sqlite3_column_text, sqlite3_column_blob, sqlite3_column_bytes, \
-            sqlite3_file_control                                                                                       \
+            sqlite3_file_control, sqlite3_db_status                                                                    \
     }
 
 #ifdef __cplusplus

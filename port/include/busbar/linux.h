@@ -42,6 +42,7 @@ typedef struct busbar_linux_database_options {
     busbar_linux_mode mode;
     uint32_t busy_timeout_ms; /* how long a statement waits for a lock; 0: 5,000 */
     uint32_t cache_kib;       /* of SQLite's page cache, for a writer; 0: SQLite's default, about 2 MB */
+    uint64_t wal_bytes; /* a writer checkpoints a WAL that has so many; 0, and at most: SQLite's default, 1,000 pages */
 } busbar_linux_database_options;
 
 /* A connection that was opened here. It calls the copy of SQLite that this library was linked with. */
@@ -160,6 +161,14 @@ BUSBAR_API void busbar_runner_wake(busbar_runner *runner);
  * Returns BUSBAR_OK if the last step succeeded, else the code that it failed with.
  */
 BUSBAR_API int busbar_runner_error(busbar_runner *runner, busbar_error *out_error);
+
+/*
+ * Fills *out_status, whose size must be set, as busbar_status_get does for the runner's bus: so written_bytes, commit_count and
+ * synced_count are what the runner has written since it was started. It is done on the runner's thread between two steps: waits
+ * for one at most. Any thread but the runner's own, and not once busbar_runner_stop was called.
+ * Returns BUSBAR_OK; BUSBAR_EINVAL; BUSBAR_EMISUSE on the runner's own thread; what busbar_status_get returned.
+ */
+BUSBAR_API int busbar_runner_status(busbar_runner *runner, busbar_status *out_status);
 
 /*
  * Ends the thread, closes its bus and connection on it, and frees the runner. Waits at most for one step, which means a

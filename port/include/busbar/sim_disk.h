@@ -141,8 +141,11 @@ enum busbar_sim_disk_call {
     BUSBAR_SIM_DISK_CHECK_LOCK = 1u << 12,
     BUSBAR_SIM_DISK_CONTROL = 1u << 13,
     BUSBAR_SIM_DISK_SHM_MAP = 1u << 14,
-    BUSBAR_SIM_DISK_SHM_LOCK = 1u << 15, /* to take a lock; giving one back never fails */
-    BUSBAR_SIM_DISK_ANY_CALL = (1u << 16) - 1
+    BUSBAR_SIM_DISK_SHM_LOCK = 1u << 15,  /* to take a lock; giving one back never fails */
+    BUSBAR_SIM_DISK_SHM_UNMAP = 1u << 16, /* unmaps all the same */
+    BUSBAR_SIM_DISK_RANDOM = 1u << 17,    /* gives no bytes, whatever the code */
+    BUSBAR_SIM_DISK_TIME = 1u << 18,      /* the date and time that SQL asks for */
+    BUSBAR_SIM_DISK_ANY_CALL = (1u << 19) - 1
 };
 
 /* For ever, as a count of busbar_sim_disk_fail. */
