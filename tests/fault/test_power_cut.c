@@ -113,7 +113,8 @@ static void the_record_repeats(void **unused)
         assert_int_equal(busbar_sim_disk_get(b->disk, MACHINE_FILE, &bytes[1], &sizes[1]), BUSBAR_OK);
         assert_int_equal(sizes[0], sizes[1]);
         assert_memory_equal(bytes[0], bytes[1], sizes[0]);
-        assert_true(a->history.row_count > 60 && a->history.commit_count > 20 && a->history.given.count > 60);
+        size_t sent = cuts_settings[i].most > 0 ? 50 : 60; /* some are evicted, or expire */
+        assert_true(a->history.row_count > 60 && a->history.commit_count > 20 && a->history.given.count > sent);
         recording_free(a);
         recording_free(b);
         free(a);
