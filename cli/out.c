@@ -120,7 +120,7 @@ void out_cell(const char *text, out_style style, size_t width)
     buffer_add_text(&cell, styled ? styles[style] : "");
     size_t prefix = cell.size;
     escape_add(&cell, text, strlen(text));
-    size_t used = count_characters(cell.bytes + prefix, cell.size - prefix);
+    size_t used = cell.size > prefix ? count_characters(cell.bytes + prefix, cell.size - prefix) : 0;
     buffer_add_text(&cell, styled ? "\033[0m" : "");
     for (; used < width; used++)
         buffer_add_text(&cell, " ");
